@@ -1,0 +1,1 @@
+"""Engines: each a pure function from token ids to logits (see `base`)."""

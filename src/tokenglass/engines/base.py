@@ -1,0 +1,93 @@
+"""The engine protocol: a pure function from token ids to logits.
+
+The loop, the searches and the tree speak only ids. Key/value caches, prefix sharing and batching are an
+engine's private business; a caller may hand back the opaque `Prefix.node` it was given to save the engine the
+search for a cached prefix, and loses nothing but time when it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenglass.types import EngineInfo
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """Token ids from the very start of a sequence.
+
+    Attributes:
+        ids: all ids, the first is position 0; never empty.
+        node: the engine's handle for some leading part of `ids`, from an earlier `Forward.nodes`, or None.
+    """
+
+    ids: tuple[int, ...]
+    node: Any = None
+
+    def extended(self, token_id: int, node: Any = None) -> Prefix:
+        """This prefix with one more token; `node` is the handle the engine gave for this prefix."""
+        return Prefix((*self.ids, token_id), node if node is not None else self.node)
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """What one call of `Engine.forward` returns for B prefixes.
+
+    Attributes:
+        logits: (B, last, V) float32: rows of the last `last` positions of each prefix, oldest first. None from
+            an engine that sees only a top k.
+        hidden: layer -> (B, hidden_last, D) float32. Layer 0 is the embeddings, n the output after the final
+            norm, as transformers' `hidden_states`.
+        nodes: B opaque handles, one for each whole prefix.
+        top: for engines that see only a top k: (ids or bytes, logprobs, coverage) for each prefix.
+    """
+
+    logits: Floats | None
+    nodes: tuple[Any, ...]
+    hidden: Mapping[int, Floats] = field(default_factory=dict)
+    top: tuple[Any, ...] = ()
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """A model as a pure function of token ids. Safe to call from several threads."""
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is running."""
+        ...
+
+    def forward(
+        self,
+        prefixes: Sequence[Prefix],
+        *,
+        last: int = 1,
+        layers: Sequence[int] = (),
+        hidden_last: int = 1,
+    ) -> Forward:
+        """Logits of the last `last` positions of each prefix, and hidden states of `layers`.
+
+        Raises:
+            ValueError: an empty prefix, or an id outside the vocabulary.
+            ContextOverflow: a prefix is longer than the context.
+        """
+        ...
+
+    def unembed(self, hidden: Floats, *, norm: bool) -> Floats:
+        """Hidden states (..., D) to logits (..., V), through the final norm first where `norm`."""
+        ...
+
+    def iter_logits(self, ids: Sequence[int], chunk: int = 64) -> Iterator[Floats]:
+        """Logits of every position of `ids` as (t, V) pieces, t <= chunk, in bounded memory."""
+        ...
+
+    def close(self) -> None:
+        """Release sessions, caches and files; the engine cannot be used afterwards."""
+        ...
