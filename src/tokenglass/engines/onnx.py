@@ -1,0 +1,354 @@
+"""The default engine: ONNX Runtime over graphs built from the weights, with the cache as a token tree.
+
+Here prefixes become nodes, nodes become slots of the window, and slots become the operator's inputs. The
+graph is written by `graph`, the tree kept by `cache`, the runtime called by `session`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenglass.engines.base import Forward, Prefix
+from tokenglass.engines.cache import HIDDEN, Node, TokenTree
+from tokenglass.engines.graph import Part, padded_head
+from tokenglass.engines.session import Session
+from tokenglass.engines.weights import Weights
+from tokenglass.errors import ContextOverflow
+from tokenglass.types import EngineInfo
+
+Floats = NDArray[np.float32]
+
+CHUNK = 256  # tokens of one run: longer ones gain nothing and need more memory
+MOST_SCORES = 1 << 18  # new tokens x slots of one run, the size of the attention's score matrix
+HEAD_ROWS = 64  # rows of logits made at once
+
+
+class OnnxEngine:
+    """A model as a pure function of token ids; see `base.Engine`.
+
+    Args:
+        weights: of the model; kept for embedding rows.
+        body, head: its two graph parts.
+        info: what is running.
+        cache_bytes: bound on keys and values kept for prefixes that do not run at the moment.
+    """
+
+    def __init__(self, weights: Weights, body: Part, head: Part, info: EngineInfo, cache_bytes: int) -> None:
+        spec = weights.spec
+        self._info, self._spec, self._weights = info, spec, weights
+        self._body = Session(body, info.threads)
+        self._head = Session(head, info.threads)
+        self._dense: Session | None = None
+        self._tree = TokenTree(spec.layers, spec.kv_heads, padded_head(spec), cache_bytes)
+        self._lock = threading.RLock()
+        self._bound: dict[Session, Floats] = {}
+        self._tables: tuple[Floats, Floats] = (np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
+
+    @property
+    def info(self) -> EngineInfo:
+        """What is running."""
+        return self._info
+
+    @property
+    def cache_bytes(self) -> int:
+        """Memory held for keys and values at this moment."""
+        return self._tree.bytes
+
+    def close(self) -> None:
+        """Release sessions and cache."""
+        with self._lock:
+            self._bound.clear()
+            del self._body, self._head, self._dense, self._tree
+
+    # ------------------------------------------------------------ protocol
+
+    def forward(
+        self,
+        prefixes: Sequence[Prefix],
+        *,
+        last: int = 1,
+        layers: Sequence[int] = (),
+        hidden_last: int = 1,
+    ) -> Forward:
+        """Logits of the last `last` positions of each prefix, and hidden states of `layers`.
+
+        Raises:
+            ValueError: an empty prefix, an id outside the vocabulary, `last` beyond a prefix, no such layer.
+            ContextOverflow: a prefix is longer than the context.
+        """
+        self._check(prefixes, last, layers, hidden_last)
+        with self._lock:
+            wanted = [layer for layer in layers if 0 < layer < self._spec.layers]
+            seen: dict[int, Floats] = {}
+            leaves = self._compute(prefixes, wanted, seen)
+            paths = [_tail(leaf, max(last, hidden_last)) for leaf in leaves]
+            hidden = {layer: self._hidden(layer, paths, hidden_last, wanted, seen) for layer in layers}
+            rows = np.stack([node.hidden for path in paths for node in path[-last:] if node.hidden is not None])
+        logits = self.unembed(rows, norm=False).reshape(len(prefixes), last, -1)
+        return Forward(logits, tuple(leaves), hidden)
+
+    def unembed(self, hidden: Floats, *, norm: bool) -> Floats:
+        """Hidden states (..., D) to logits (..., V), through the final norm first where `norm`."""
+        rows = np.ascontiguousarray(hidden.reshape(-1, self._spec.hidden_size), dtype=np.float32)
+        if norm:
+            rows = self._final_norm(rows)
+        pieces = [
+            self._head.map("h", rows[i : i + HEAD_ROWS], "logits") for i in range(0, len(rows), HEAD_ROWS)
+        ]
+        logits = pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        return logits.reshape(*hidden.shape[:-1], -1)
+
+    def iter_logits(self, ids: Sequence[int], chunk: int = 64) -> Iterator[Floats]:
+        """Logits of every position of `ids` as (t, V) pieces, t <= chunk, in bounded memory."""
+        ids = tuple(ids)
+        self._check([Prefix(ids)], 1, (), 1)
+        node = None
+        for start in range(0, len(ids), CHUNK):
+            piece = ids[: start + CHUNK]
+            with self._lock:
+                (node,) = self._compute([Prefix(piece, node)], (), {})
+                rows = np.stack([n.hidden for n in _tail(node, len(piece) - start) if n.hidden is not None])
+            for i in range(0, len(rows), chunk):
+                yield self.unembed(rows[i : i + chunk], norm=False)
+
+    # ----------------------------------------------------------- computing
+
+    def _check(self, prefixes: Sequence[Prefix], last: int, layers: Sequence[int], hidden_last: int) -> None:
+        if not prefixes:
+            raise ValueError("prefixes must hold at least one prefix, got none")
+        for prefix in prefixes:
+            size = len(prefix.ids)
+            if not size:
+                raise ValueError("a prefix must hold at least one token, got none")
+            if size > self._spec.context_length:
+                raise ContextOverflow(size, self._spec.context_length)
+            known = prefix.node.depth + 1 if isinstance(prefix.node, Node) else 0
+            for token in prefix.ids[max(0, known) :]:
+                if not 0 <= token < self._spec.vocab_size:
+                    raise ValueError(f"token id must be in [0, {self._spec.vocab_size - 1}], got {token}")
+            for name, value in (("last", last), ("hidden_last", hidden_last)):
+                if not 1 <= value <= size:
+                    raise ValueError(f"{name} must be in [1, {size}] for a prefix of {size} tokens, got {value}")
+        for layer in layers:
+            if not 0 <= layer <= self._spec.layers:
+                raise ValueError(f"layer must be in [0, {self._spec.layers}], got {layer}")
+
+    def _compute(self, prefixes: Sequence[Prefix], layers: Sequence[int], seen: dict[int, Floats]) -> list[Node]:
+        """The nodes of whole prefixes, computed; residuals of fresh nodes go to `seen` by identity."""
+        tree = self._tree
+        starts = [tree.find(p.ids, p.node if isinstance(p.node, Node) else None) for p in prefixes]
+        leaves = [tree.grow(start, p.ids) for start, p in zip(starts, prefixes, strict=True)]
+        fresh = [_fresh(leaf) for leaf in leaves]
+        tree.pin(leaves)
+        try:
+            for nodes in self._plan(starts, fresh):
+                for i in range(0, len(nodes), CHUNK):
+                    self._run(nodes[i : i + CHUNK], layers, seen)
+        except BaseException:
+            tree.forget(node for nodes in fresh for node in reversed(nodes))
+            raise
+        for leaf in leaves:
+            tree.touch(leaf)
+        return leaves
+
+    def _plan(self, starts: Sequence[Node], fresh: Sequence[list[Node]]) -> Iterator[list[Node]]:
+        """Which new nodes run together: as many as fit the score matrix, shared ones once."""
+        group: list[Node] = []
+        taken: set[int] = set()
+        slots = 0
+        for start, nodes in zip(starts, fresh, strict=True):
+            new = [node for node in nodes if id(node) not in taken]
+            taken.update(id(node) for node in new)
+            # every ancestor may be another slot, unless the window holds it already
+            reach = len(self._tree.window.nodes) if start.slot >= 0 else slots + start.depth + 1
+            size = len(group) + len(new)
+            if group and (size > CHUNK or size * (max(slots, reach) + size) > MOST_SCORES):
+                yield group
+                group, slots = [], 0
+            group = group + new
+            slots = max(slots, reach)
+        if group:
+            yield group
+
+    def _run(self, nodes: Sequence[Node], layers: Sequence[int], seen: dict[int, Floats]) -> None:
+        """Compute nodes that are new, ancestors first, and put them into the tree."""
+        starts = _parents(nodes)
+        self._tree.arrange(starts, len(nodes))
+        out, residuals = self._execute(nodes, layers)
+        self._tree.computed(nodes)
+        for i, node in enumerate(nodes):
+            node.hidden = out[i]
+            if layers:
+                seen[id(node)] = residuals[:, i]
+
+    def _execute(self, nodes: Sequence[Node], layers: Sequence[int]) -> tuple[Floats, Floats]:
+        """Run the body over N nodes in the slots after the window's last one.
+
+        Returns:
+            (N, D) normalised hidden states and (layers, N, D) residuals.
+        """
+        n, width = len(nodes), len(self._tree.window.nodes) + len(nodes)
+        session = self._session_for(n)
+        out = np.empty((n, self._spec.hidden_size), np.float32)
+        residuals = np.empty((len(layers), *out.shape), np.float32)
+        self._bind_cache(session)
+        outputs = {"hidden": out} | {f"residual.{layer}": residuals[i] for i, layer in enumerate(layers)}
+        session.bind(self._inputs(nodes, width), outputs)
+        session.run()
+        if layers:
+            self._bound.pop(session)  # the residuals must not stay bound
+        return out, residuals
+
+    def _session_for(self, n: int) -> Session:
+        return self._body
+
+    def _bind_cache(self, session: Session) -> None:
+        """Bind the window's buffers as past and present, when they are others than the last time."""
+        buffers = self._tree.window.keys_values
+        if self._bound.get(session) is buffers:
+            return
+        session.clear_outputs()
+        names = [f"{a}.{i}" for i in range(self._spec.layers) for a in "kv"]
+        session.bind(
+            {f"past_{name}": buffers[i] for i, name in enumerate(names)},
+            {f"present_{name}": buffers[i] for i, name in enumerate(names)},
+        )
+        self._bound[session] = buffers
+
+    def _inputs(self, nodes: Sequence[Node], width: int) -> dict[str, NDArray[np.generic]]:
+        depths = np.array([node.depth for node in nodes], dtype=np.int64)
+        x = self._weights.embed(np.array([node.token for node in nodes], dtype=np.int64))
+        bias = self._bias(nodes, width)
+        inputs: dict[str, NDArray[np.generic]] = {
+            "bias": bias[None, None],
+            "seqlens_k": np.array([width - 1], np.int32),
+            "total": np.array([width], np.int32),
+        }
+        if self._spec.window is not None:
+            inputs["bias_local"] = self._local(bias, depths, nodes)[None, None]
+        if self._spec.rope is None:
+            x = x + self._weights.positions(depths)
+        else:
+            inputs |= self._rotary(depths)
+        inputs["x"] = np.require(x, np.float32, ["C", "A"])
+        return inputs
+
+    def _rotary(self, depths: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
+        rope, capacity = self._spec.rope, self._tree.window.capacity
+        assert rope is not None
+        if len(self._tables[0]) < capacity:
+            self._tables = rope.tables(capacity)  # the operator wants a row for each slot
+        cos, sin = self._tables
+        head = padded_head(self._spec)
+        if head == self._spec.head_dim and head % 16 == 0 and rope.width % 16 == 0:
+            return {"position_ids": depths[None], "cos": cos, "sin": sin}
+        return {"cos_n": cos[depths][:, None], "sin_n": sin[depths][:, None]}
+
+    def _bias(self, nodes: Sequence[Node], width: int) -> Floats:
+        """(N, width): 0 for a node's ancestors and itself, very negative elsewhere."""
+        first = width - len(nodes)
+        chain = all(b.parent is a for a, b in zip(nodes, nodes[1:], strict=False))
+        if chain and nodes[0].depth == first:
+            return np.zeros((len(nodes), width), np.float32)  # one straight line: the operator is causal
+        bias = np.full((len(nodes), width), HIDDEN, np.float32)
+        index = {id(node): i for i, node in enumerate(nodes)}
+        for i, node in enumerate(nodes):
+            parent = node.parent
+            if parent is not None and parent.depth >= 0:
+                row = index.get(id(parent))
+                bias[i] = bias[row] if row is not None else self._tree.window.visible(parent, width)
+            bias[i, first + i] = 0.0
+        return bias
+
+    def _local(self, bias: Floats, depths: NDArray[np.int64], nodes: Sequence[Node]) -> Floats:
+        """The bias of layers with a sliding window: counted in depth, since slots are not positions."""
+        window = self._spec.window
+        assert window is not None
+        held = [-1 if n is None else n.depth for n in self._tree.window.nodes]
+        slots = np.array(held + [node.depth for node in nodes])
+        far = slots[None, :] <= depths[:, None] - window
+        return np.where(far, HIDDEN, bias)
+
+    # ------------------------------------------------------- hidden states
+
+    def _hidden(
+        self,
+        layer: int,
+        paths: Sequence[list[Node]],
+        count: int,
+        wanted: Sequence[int],
+        seen: dict[int, Floats],
+    ) -> Floats:
+        """(B, count, D): one layer of the last `count` positions of each prefix."""
+        tails = [path[-count:] for path in paths]
+        if layer == 0:
+            rows = [self._embedded(tail) for tail in tails]
+        elif layer == self._spec.layers:
+            rows = [np.stack([n.hidden for n in tail if n.hidden is not None]) for tail in tails]
+        else:
+            self._recompute([n for tail in tails for n in tail], wanted, seen)
+            place = list(wanted).index(layer)
+            rows = [np.stack([seen[id(n)][place] for n in tail]) for tail in tails]
+        return np.stack(rows)
+
+    def _embedded(self, nodes: Sequence[Node]) -> Floats:
+        x = self._weights.embed(np.array([n.token for n in nodes]))
+        if self._spec.rope is None:
+            x = x + self._weights.positions(np.array([n.depth for n in nodes]))
+        return np.asarray(x, np.float32)
+
+    def _recompute(self, nodes: Sequence[Node], layers: Sequence[int], seen: dict[int, Floats]) -> None:
+        """Residuals of nodes whose keys and values are cached: run them again in slots that are not kept."""
+        missing = list({id(n): n for n in nodes if id(n) not in seen}.values())
+        for i in range(0, len(missing), CHUNK):
+            piece = missing[i : i + CHUNK]
+            self._tree.arrange(_parents(piece), len(piece))
+            _, residuals = self._execute_again(piece, layers)
+            for j, node in enumerate(piece):
+                seen[id(node)] = residuals[:, j]
+
+    def _execute_again(self, nodes: Sequence[Node], layers: Sequence[int]) -> tuple[Floats, Floats]:
+        return self._execute([Node(node.token, node.parent) for node in nodes], layers)
+
+    def _final_norm(self, rows: Floats) -> Floats:
+        """The model's last norm, for hidden states taken from inside."""
+        scale, shift = self._weights.norm("norm")
+        wide = rows.astype(np.float64)
+        if not self._spec.rms:
+            wide = wide - wide.mean(axis=-1, keepdims=True)
+        wide = wide / np.sqrt((wide**2).mean(axis=-1, keepdims=True) + self._spec.eps)
+        return (wide * scale + shift).astype(np.float32)
+
+
+def _tail(node: Node, count: int) -> list[Node]:
+    """The last `count` nodes of the path to a node, oldest first."""
+    nodes: list[Node] = []
+    here: Node | None = node
+    while here is not None and here.depth >= 0 and len(nodes) < count:
+        nodes.append(here)
+        here = here.parent
+    nodes.reverse()
+    return nodes
+
+
+def _fresh(leaf: Node) -> list[Node]:
+    """The nodes on the path to a leaf that are not computed, oldest first."""
+    nodes: list[Node] = []
+    node: Node | None = leaf
+    while node is not None and node.depth >= 0 and not node.computed:
+        nodes.append(node)
+        node = node.parent
+    nodes.reverse()
+    return nodes
+
+
+def _parents(nodes: Iterable[Node]) -> list[Node]:
+    """The computed nodes that new ones hang on, each once."""
+    inside = list(nodes)
+    new = {id(node) for node in inside}
+    parents = {id(n.parent): n.parent for n in inside if n.parent is not None and id(n.parent) not in new}
+    return list(parents.values())

@@ -1,0 +1,87 @@
+"""Which columns of a table fit a terminal of a given width, and how wide each becomes.
+
+Knows widths, not styles. The least important columns go first; the token column never goes, and shrinks last.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tokenglass.views.cells import cell_width
+from tokenglass.views.layout import Column, Row, Table
+
+MIN_BAR, MAX_BAR = 8, 40
+NARROW = 40  # cells: below this, short titles and single gaps
+COMFORTABLE_TOKEN, LONGEST_NOTE = 16, 28
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A table's measure: columns that stay, their titles and widths, the room right of the token column.
+
+    Attributes:
+        columns: the columns that fit, in order.
+        titles: what stands above each.
+        widths: cells of each.
+        gap: the space between columns.
+        bar_width: cells of a full bar; 0 for no bars.
+        tail: cells right of the last column, for a bar or a note.
+    """
+
+    columns: tuple[Column, ...]
+    titles: tuple[str, ...]
+    widths: tuple[int, ...]
+    gap: str
+    bar_width: int
+    tail: int
+
+    @property
+    def token_start(self) -> int:
+        """Cells left of the token column."""
+        before = [size for column, size in zip(self.columns, self.widths, strict=True) if column.key != "token"]
+        return sum(before) + len(self.gap) * len(before)
+
+
+def fitted(table: Table, width: int) -> Frame:
+    """The frame of a table on a screen of `width` cells."""
+    narrow = width < NARROW
+    gap = 1 if narrow else 2
+    columns = list(table.columns)
+    titles = {c.key: (c.short or c.title) if narrow else c.title for c in columns}
+    natural = {c.key: _natural_width(c, titles[c.key], table.rows) for c in columns}
+    longest_note = max((cell_width(row.cells.get("note", "")) for row in table.rows), default=0)
+    tail = max(MIN_BAR if table.bars else 0, min(longest_note, LONGEST_NOTE))
+    token = natural.get("token", 0)
+    while True:
+        room = width - sum(natural[c.key] + gap for c in columns if c.key != "token")
+        droppable = [c for c in columns if c.keep < 9]
+        if room >= min(token, COMFORTABLE_TOKEN) + (gap + tail if tail else 0) or not droppable:
+            break
+        columns.remove(min(droppable, key=lambda c: c.keep))
+    token, tail = _shared(room, token, tail, gap, table.bars)
+    widths = tuple(token if c.key == "token" else natural[c.key] for c in columns)
+    shown_titles = tuple(titles[c.key] for c in columns)
+    return Frame(tuple(columns), shown_titles, widths, " " * gap, min(tail, MAX_BAR) if table.bars else 0, tail)
+
+
+def _shared(room: int, token: int, tail: int, gap: int, bars: bool) -> tuple[int, int]:
+    """`room` shared between the token column and what stands right of it."""
+    if not tail or room < min(token, COMFORTABLE_TOKEN) + gap + tail:
+        return max(2, min(token, room)), 0
+    wanted = max(tail, min(MAX_BAR, room // 2)) if bars else tail
+    token = min(token, room - gap - wanted)
+    return token, room - gap - token
+
+
+def _natural_width(column: Column, title: str, rows: tuple[Row, ...]) -> int:
+    texts = pointed_cells(column, rows) if column.align == "point" else [row.cells.get(column.key, "") for row in rows]
+    return max([cell_width(title), *map(cell_width, texts)])
+
+
+def pointed_cells(column: Column, rows: tuple[Row, ...]) -> list[str]:
+    """A column's numbers filled on the right so that, set flush right, their decimal points stand in one line."""
+    texts = [row.cells.get(column.key, "") for row in rows]
+    tails = [len(re.sub(r"^[^.% ]*", "", text)) for text in texts]
+    longest = max(tails, default=0)
+    return [text + " " * (longest - tail) if text else "" for text, tail in zip(texts, tails, strict=True)]

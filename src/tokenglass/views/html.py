@@ -1,0 +1,174 @@
+"""Results as HTML for notebooks: no script, no style sheet, inline styles only, readable without any style.
+
+Draws the blocks of `layout`. Text colour is inherited, and colours are translucent, so that one document suits a
+light and a dark page; the strongest tint leaves text above the contrast that WCAG AA asks for on both. Each token
+stands in its own `<bdi>`, so that right-to-left text cannot reorder its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from html import escape
+from math import sqrt
+from typing import TypeVar
+
+from tokenglass.types import Shown
+from tokenglass.views.fitting import pointed_cells
+from tokenglass.views.layout import SIGN, Block, Column, Line, Piece, Prose, Row, Strip, Table, blocks
+
+BLUE, GREY, AMBER = "59,130,246", "127,127,127", "217,119,6"
+STRONGEST_TINT = 0.5  # of BLUE: 4.5:1 holds for usual text on pages from white to black, as a test computes
+FOLD_ROWS, FOLD_PIECES = 50, 400
+MOST_SHOWN = 2000  # items of one table or strip: more would freeze a notebook
+
+PAGE = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;text-align:left"
+MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere"
+CELL = "padding:1px 8px;border:0;vertical-align:middle;text-align:{align};font-variant-numeric:tabular-nums"
+QUIET = "opacity:.75"
+ROLES = {
+    "heading": "font-weight:600;margin:8px 0 0",
+    "facts": f"{QUIET};margin:0 0 6px",
+    "sentence": "margin:6px 0",
+}
+ROWS = {
+    "removed": QUIET,
+    "rest": QUIET,
+    "chosen": f"font-weight:600;box-shadow:inset 3px 0 rgba({BLUE},1)",
+}
+
+Item = TypeVar("Item")
+
+
+def to_html(result: Shown) -> str:
+    """A result as one HTML fragment, safe to put into any page."""
+    return f'<div style="{PAGE}">{"".join(map(_drawn, blocks(result)))}</div>'
+
+
+def _drawn(block: Block) -> str:
+    match block:
+        case Line():
+            return f'<div style="{ROLES.get(block.role, "")}">{escape(block.text)}{_token(block.tail)}</div>'
+        case Strip():
+            return _folded(block.pieces, FOLD_PIECES, "token", _strip)
+        case Prose():
+            return _prose(block)
+        case Table():
+            return _folded(block.rows, FOLD_ROWS, "row", lambda rows: _table(block, rows))
+
+
+def _folded(items: tuple[Item, ...], limit: int, noun: str, draw: Callable[[tuple[Item, ...]], str]) -> str:
+    """The first items in sight, more of them under a fold, and a word about those left out."""
+    if len(items) <= limit + 10:
+        return draw(items)
+    folded = items[limit:MOST_SHOWN]
+    left_out = len(items) - limit - len(folded)
+    note = f"<p>{left_out:,} more {noun}s are not drawn here; to_dict() has them all.</p>" if left_out else ""
+    summary = f'<summary style="{QUIET};cursor:pointer">{len(folded):,} more {noun}s</summary>'
+    return f"{draw(items[:limit])}<details>{summary}{draw(folded)}{note}</details>"
+
+
+def _strip(pieces: tuple[Piece, ...]) -> str:
+    return f'<div style="margin:6px 0;line-height:1.9">{"".join(map(_strip_piece, pieces))}</div>'
+
+
+def _strip_piece(piece: Piece) -> str:
+    hairline = f"border-right:1px solid rgba({GREY},.8)"
+    return (
+        f'<span style="display:inline-block;padding:0 2px;{hairline}" title="{escape(piece.hint)}">'
+        f"{_token(piece.text)}</span>"
+    )
+
+
+def _prose(prose: Prose) -> str:
+    text = "".join(map(_prose_piece, prose.pieces)) or escape(prose.text)
+    return (
+        f'<div dir="auto" style="margin:6px 0;white-space:pre-wrap;overflow-wrap:anywhere">'
+        f'<span style="{QUIET}">{escape(prose.prompt)}</span>{text}</div>'
+    )
+
+
+def _prose_piece(piece: Piece) -> str:
+    # no <bdi> here: pieces of one word must join and order as the running text they are
+    return f'<span style="{_tint(piece.p)}" title="{escape(piece.hint)}">{escape(piece.text)}</span>'
+
+
+def _table(table: Table, rows: Iterable[Row]) -> str:
+    rows = tuple(rows)
+    columns = _ordered(table, rows)
+    pointed = {c.key: [_figure_spaces(t) for t in pointed_cells(c, rows)] for c in columns if c.align == "point"}
+    body = [
+        _row(row, row.cells | {key: texts[index] for key, texts in pointed.items()}, columns)
+        for index, row in enumerate(rows)
+    ]
+    head = "".join(f'<th scope="col" style="{_cell(c)};font-weight:600">{escape(c.title)}</th>' for c in columns)
+    head = f"<thead><tr>{head}</tr></thead>" if any(c.title for c in columns) else ""
+    return (
+        '<table style="border-collapse:collapse;margin:4px 0 4px -8px;font-size:inherit">'
+        f"{head}<tbody>{''.join(body)}</tbody></table>"
+    )
+
+
+def _ordered(table: Table, rows: tuple[Row, ...]) -> list[Column]:
+    """Token first after the rank: `<bdi>` keeps right-to-left text inside its cell, so reading order decides."""
+    columns = list(table.columns)
+    if table.bars or any(row.cells.get("note") for row in rows):
+        columns.append(Column("bar", "0 to 100 %" if table.bars else ""))
+    order = ("rank", "index", "position", "name", "token", "p", "p_final", "bar")
+    return sorted(columns, key=lambda c: order.index(c.key) if c.key in order else len(order))
+
+
+def _row(row: Row, cells: dict[str, str], columns: list[Column]) -> str:
+    drawn = "".join(_drawn_cell(column, cells.get(column.key, ""), row) for column in columns)
+    return f'<tr style="background:none;{ROWS.get(row.role, "")}">{drawn}</tr>'
+
+
+def _drawn_cell(column: Column, text: str, row: Row) -> str:
+    style = _cell(column)
+    if column.key == "bar":
+        return f'<td style="{style};min-width:100px">{_note(row.cells.get("note", "")) or _bar(row)}</td>'
+    if column.key == "token" and row.role != "rest":
+        struck = ";text-decoration:line-through" if row.role == "removed" else ""
+        return f'<td style="{style}{struck}">{_token(text)}</td>'
+    return f'<td style="{style};{_tint(row.tints.get(column.key))}">{escape(text)}</td>'
+
+
+def _note(text: str) -> str:
+    border = f"border:1px solid rgba({AMBER},.8);border-radius:3px;padding:0 4px"
+    return f'<span style="display:inline-block;{border}">{escape(text)}</span>' if text else ""
+
+
+def _bar(row: Row) -> str:
+    if row.share is None:
+        return ""
+    colour = f"rgba({GREY},.6)" if row.role == "rest" else f"rgba({BLUE},.9)"
+    width = 100 * min(max(row.share, 0.0), 1.0)
+    fill = f'<div style="width:{width:.3f}%;height:9px;background-color:{colour}"></div>'
+    return f'<div style="width:180px;height:9px;background-color:rgba({GREY},.15)">{fill}</div>'
+
+
+def _cell(column: Column | None = None) -> str:
+    return CELL.format(align="left" if column is None or column.align == "left" else "right")
+
+
+def _tint(p: float | None) -> str:
+    """The background for a probability: one hue, stronger with p; the square root lets small ones differ."""
+    if p is None:
+        return ""
+    return f"background-color:rgba({BLUE},{STRONGEST_TINT * sqrt(min(max(p, 0.0), 1.0)):.3f})"
+
+
+def _figure_spaces(text: str) -> str:
+    """Padding on the right with spaces as wide as digits, so that decimal points stand in one line."""
+    figures = text.rstrip(" ")
+    return figures + "\u2007" * (len(text) - len(figures))
+
+
+def _token(text: str) -> str:
+    """A token's display text, isolated, with its notation set apart."""
+    if not text:
+        return ""
+    parts = [
+        f'<span style="{QUIET}">{escape(part)}</span>' if index % 2 else escape(part)
+        for index, part in enumerate(SIGN.split(text))
+    ]
+    return f'<bdi style="{MONO}">{"".join(parts)}</bdi>'

@@ -1,0 +1,358 @@
+"""What a result looks like before anybody draws it: headings, strips of tokens and tables of short strings.
+
+The only layout logic: `terminal` and `html` draw these blocks and decide nothing about numbers or text. Every
+string in a block has been through `tokenglass.text`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Literal
+
+import numpy as np
+
+from tokenglass.text import safe_line, safe_prose, safe_text
+from tokenglass.types import (
+    Candidate,
+    EngineInfo,
+    Generation,
+    NextTokens,
+    Sequence,
+    Shown,
+    Step,
+    Token,
+    Tokenization,
+)
+from tokenglass.views import rows
+from tokenglass.views.figures import bits, choices, count, percent, significant
+
+Role = Literal["", "heading", "facts", "sentence", "chosen", "removed", "rest", "prompt"]
+Align = Literal["left", "right", "point"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A heading, a row of facts or a sentence; `tail` is a quotation whose end matters more than its start."""
+
+    text: str
+    role: Role = "sentence"
+    tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token in a strip; `p` colours it where it is known, `hint` says more."""
+
+    text: str
+    role: Role = ""
+    p: float | None = None
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Tokens side by side with a hairline between."""
+
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Running text: what was given, then what was written; `pieces` is the same text token by token if known."""
+
+    prompt: str
+    text: str
+    pieces: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        key: its key in `Row.cells`.
+        title: what stands above it; "" for none.
+        short: what stands above it on a narrow screen.
+        align: "point" lines numbers up at the decimal point.
+        keep: columns with the lowest `keep` go first where the screen is narrow; 9 never goes.
+    """
+
+    key: str
+    title: str
+    align: Align = "left"
+    keep: int = 9
+    short: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        cells: column key -> text; "note" stands at the end of the row, under no column.
+        share: the bar's length as a fraction of 1, or None for no bar.
+        role: what kind of row it is.
+        tints: column key -> the probability that colours the cell.
+    """
+
+    cells: dict[str, str]
+    share: float | None = None
+    role: Role = ""
+    tints: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns; `bars` says whether a bar from 0 to 100 % follows."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    bars: bool = False
+
+
+Block = Line | Strip | Prose | Table
+
+SIGN = re.compile("(⟨[^⟩]*⟩|[·⏎⇥◌])")  # the notation of `safe_text`, to be set apart from the characters themselves
+
+RANK = Column("rank", "rank", "right", short="#")
+ID = Column("id", "id", "right", keep=4)
+ID_ALWAYS = Column("id", "id", "right")
+LOGIT = Column("logit", "logit", "point", keep=3)
+P = Column("p", "probability", "point", short="p")
+P_FINAL = Column("p_final", "after chain", "point", keep=8, short="final")
+TOKEN = Column("token", "token")
+
+
+@singledispatch
+def blocks(result: Shown) -> tuple[Block, ...]:
+    """The blocks that show a result, from top to bottom."""
+    raise TypeError(f"no layout for a {type(result).__name__}")
+
+
+@blocks.register
+def _(result: Tokenization) -> tuple[Block, ...]:
+    n_bytes = len(result.text.encode("utf-8", "surrogatepass"))
+    facts = [count(len(result.tokens), "token"), count(len(result.text), "character"), count(n_bytes, "byte")]
+    strip = Strip(tuple(Piece(t.text, hint=f"id {t.id}") for t in result.tokens))
+    return (Line(" · ".join(facts), "facts"), strip, _token_table(result.tokens))
+
+
+def _token_table(tokens: tuple[Token, ...]) -> Table:
+    notes = _notes(tokens)
+    columns = (Column("index", "#", "right", keep=5), ID_ALWAYS, Column("span", "bytes", "right", keep=2), TOKEN)
+    table_rows = [
+        Row(
+            {
+                "index": str(index),
+                "id": str(token.id),
+                "span": "–" if token.span is None else f"{token.span[0]}–{token.span[1]}",
+                "token": token.text,
+                "note": note,
+            }
+        )
+        for index, (token, note) in enumerate(zip(tokens, notes, strict=True))
+    ]
+    return Table(columns, tuple(table_rows))
+
+
+def _notes(tokens: tuple[Token, ...]) -> list[str]:
+    """What is special about each token: its kind, or the character that its bytes are a part of."""
+    notes = ["" if token.kind == "normal" else token.kind for token in tokens]
+    ends = np.cumsum([len(token.bytes) for token in tokens]).tolist() if tokens else []
+    data = b"".join(token.bytes for token in tokens)
+    for index, token in enumerate(tokens):
+        parts = _split_characters(data, ends[index] - len(token.bytes), ends[index])
+        if parts:
+            notes[index] = f"part of {safe_text(parts)}"
+    return notes
+
+
+def _split_characters(data: bytes, start: int, end: int) -> str:
+    """The well-formed characters of `data` that [start, end) holds some but not all bytes of."""
+    found = []
+    for edge in {start, end}:
+        first = edge
+        while first > max(0, edge - 4) and first < len(data) and data[first] & 0xC0 == 0x80:
+            first -= 1
+        size = {0xC: 2, 0xD: 2, 0xE: 3, 0xF: 4}.get(data[first] >> 4, 1) if first < len(data) else 1
+        if first < edge < first + size:
+            try:
+                found.append((first, data[first : first + size].decode()))
+            except UnicodeDecodeError:
+                continue
+    return "".join(character for _, character in sorted(set(found)))
+
+
+@blocks.register
+def _(result: NextTokens) -> tuple[Block, ...]:
+    after = b"".join(result.vocabulary.token(i).bytes for i in result.prompt_ids[-32:])
+    facts = [
+        count(len(result.logits), "candidate"),
+        bits(result.entropy_bits),
+        choices(rows.effective_choices(result.entropy_bits)),
+    ]
+    if result.coverage < 1.0:
+        facts.append(f"only {percent(result.coverage)} of the probability is known")
+    heading = Line("next token after ", "heading", tail=safe_text(after))
+    return (heading, Line(" · ".join(facts), "facts"), next_table(result))
+
+
+def next_table(result: NextTokens, extra: Iterable[Candidate] = ()) -> Table:
+    """The next-token table: the rows, further candidates that were looked up, and the rest that closes the sum."""
+    chain = result.final is not None
+    shown = list(result.rows)
+    known = {row.id for row in shown}
+    shown += [row for row in extra if row.id not in known]
+    rest_n = len(result.logits) - len(shown)
+    table_rows = [_candidate_row(row, chain) for row in shown]
+    if rest_n > 0:
+        ids = [row.id for row in shown]
+        table_rows.append(_rest_row(rest_n, rows.rest_p(result, ids), rows.rest_p_final(result, ids), chain))
+    return Table(_candidate_columns(chain), tuple(table_rows), bars=True)
+
+
+def _candidate_columns(chain: bool) -> tuple[Column, ...]:
+    return (RANK, ID, LOGIT, P, P_FINAL, TOKEN) if chain else (RANK, ID, LOGIT, P, TOKEN)
+
+
+def _candidate_row(row: Candidate, chain: bool, chosen: bool = False) -> Row:
+    cells = {
+        "rank": f"→ {row.rank:,}" if chosen else f"{row.rank:,}",
+        "id": str(row.id),
+        "logit": f"{row.logit:.2f}",
+        "p": percent(row.p),
+        "p_final": percent(row.p_final),
+        "token": row.text,
+    }
+    if row.removed_by is not None:
+        cells["note"] = f"removed by {safe_line(row.removed_by)}"
+        return Row(cells, None, "removed", {"p": row.p})
+    tints = {"p": row.p, "p_final": row.p_final}
+    return Row(cells, row.p_final if chain else row.p, "chosen" if chosen else "", tints)
+
+
+def _rest_row(n: int, p: float, p_final: float, chain: bool, exact: bool = True) -> Row:
+    def shown(rest: float) -> str:
+        # one minus a sum of stored float32 logits: below 1e-6 only rounding is left
+        return percent(rest) if exact or rest >= 1e-6 else "<0.0001 %"
+
+    cells = {"rank": "…", "p": shown(p), "p_final": shown(p_final), "token": count(n, "other")}
+    return Row(cells, p_final if chain else p, "rest")
+
+
+@blocks.register
+def _(result: Step) -> tuple[Block, ...]:
+    facts = [f"position {result.position}", bits(result.entropy_bits), result.origin]
+    if result.finish_reason:
+        facts.append(f"finish reason: {result.finish_reason}")
+    return (
+        Line(rows.why(result), "sentence"),
+        Line(" · ".join(facts), "facts"),
+        _step_table(result),
+    )
+
+
+def _step_table(step: Step, n: int = 10) -> Table:
+    chain = _changed(step.top)
+    shown = list(step.top[:n])
+    if step.id not in {row.id for row in shown}:
+        shown.append(
+            Candidate(step.rank, step.token, step.logit, step.logprob, step.p, step.p_final, step.removed.get(step.id))
+        )
+    table_rows = [_candidate_row(row, chain, chosen=row.id == step.id) for row in shown]
+    if (rest_n := len(step.vocabulary) - len(shown)) > 0:
+        rest_p = 1.0 - sum(row.p for row in shown)
+        rest_final = 1.0 - sum(row.p_final for row in shown)
+        table_rows.append(_rest_row(rest_n, rest_p, rest_final, chain, exact=False))
+    return Table(_candidate_columns(chain), tuple(table_rows), bars=True)
+
+
+def _changed(shown: Iterable[Candidate | Step]) -> bool:
+    """Whether the chain changed any probability by more than rounding."""
+    return any(abs(row.p_final - row.p) > 1e-6 for row in shown)
+
+
+@blocks.register
+def _(result: Sequence) -> tuple[Block, ...]:
+    return (_prose("", result), Line(_written(result), "facts"), _steps_table(result.steps))
+
+
+@blocks.register
+def _(result: Generation) -> tuple[Block, ...]:
+    found: list[Block] = []
+    prompt = safe_prose(result.prompt_text)
+    for number, sequence in enumerate(result.sequences, start=1):
+        if len(result.sequences) > 1:
+            found.append(Line(f"sequence {number} of {len(result.sequences)}", "heading"))
+        found += [_prose(prompt, sequence), Line(_written(sequence), "facts")]
+    return (*found, _steps_table(result.steps))
+
+
+def _prose(prompt: str, sequence: Sequence) -> Prose:
+    text = safe_prose(sequence.text, after=prompt)
+    pieces, shown = [], prompt
+    for step in sequence.steps:
+        piece = safe_prose(step.text, after=shown)
+        shown += piece
+        hint = f"{step.token.text} · {percent(step.p)} · rank {step.rank:,} · {bits(step.entropy_bits)}"
+        pieces.append(Piece(piece, p=step.p, hint=hint))
+    return Prose(prompt, text, tuple(pieces) if shown == prompt + text else ())
+
+
+def _written(sequence: Sequence) -> str:
+    facts = [f"{count(len(sequence.ids), 'new token')}", f"finish reason: {sequence.finish_reason}"]
+    if sequence.score is not None:
+        facts.append(f"score {significant(sequence.score, 5)}")
+    return " · ".join(facts)
+
+
+def _steps_table(steps: tuple[Step, ...]) -> Table:
+    columns = (
+        Column("position", "#", "right", keep=5),
+        ID,
+        Column("entropy", "entropy", "point", keep=2),
+        Column("rank", "rank", "right", keep=6),
+        P,
+        *((P_FINAL,) if _changed(steps) else ()),
+        TOKEN,
+    )
+    table_rows = [
+        Row(
+            {
+                "position": str(step.position),
+                "id": str(step.id),
+                "entropy": bits(step.entropy_bits),
+                "rank": f"{step.rank:,}",
+                "p": percent(step.p),
+                "p_final": percent(step.p_final),
+                "token": step.token.text,
+            },
+            step.p,
+            tints={"p": step.p, "p_final": step.p_final},
+        )
+        for step in steps
+    ]
+    return Table(columns, tuple(table_rows), bars=True)
+
+
+@blocks.register
+def _(result: EngineInfo) -> tuple[Block, ...]:
+    facts = {
+        "model": f"{result.name} ({result.family})",
+        "engine": f"{result.engine}, {result.precision}, {count(result.threads, 'thread')}",
+        "parameters": f"{result.parameters:,}",
+        "vocabulary": count(result.vocab_size, "token"),
+        "context": count(result.context_length, "token"),
+        "layers": f"{result.layers} of width {result.hidden_size}" if result.layers else "",
+        "ends with": ", ".join(map(str, result.eos_ids)),
+        "weights": result.weights,
+        "sha256": result.sha256,
+        "can also": ", ".join(sorted(result.capabilities)),
+        "file": result.source,
+    }
+    columns = (Column("name", ""), Column("token", ""))
+    table_rows = tuple(Row({"name": name, "token": safe_line(value)}) for name, value in facts.items() if value)
+    return (Table(columns, table_rows),)

@@ -1,0 +1,198 @@
+"""Results on a terminal: plain text of a fixed width, or the same lines with colour through rich.
+
+Draws the blocks of `layout` as lines of (text, style) segments; plain text joins the texts, rich adds the styles.
+Nothing here passes markup to rich, and nothing is told by colour alone. Numbers stand left of token text, so that
+a token written from right to left cannot reorder them on a terminal that follows the bidi algorithm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from tokenglass.types import Shown
+from tokenglass.views.cells import cell_width, chunks, cut_left, pad, wrap
+from tokenglass.views.figures import bar
+from tokenglass.views.fitting import Frame, fitted, pointed_cells
+from tokenglass.views.layout import SIGN, Block, Column, Line, Prose, Row, Strip, Table, blocks
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.measure import Measurement
+
+Segment = tuple[str, str]  # text, style name: a key of STYLES
+
+STYLES = {
+    "": "",
+    "heading": "bold",
+    "facts": "dim",
+    "title": "dim",
+    "bar": "cyan",
+    "chosen": "bold",
+    "removed": "dim strike",
+    "rest": "dim",
+    "sign": "dim cyan",
+    "hairline": "dim",
+    "prompt": "dim",
+}
+HAIRLINE = "│"
+
+
+def to_text(result: Shown, width: int = 80) -> str:
+    """A result as plain text without colour, in lines of at most `width` cells (20 and up)."""
+    return "\n".join("".join(text for text, _ in line).rstrip(" ") for line in lines(blocks(result), width))
+
+
+def to_rich(result: Shown) -> Drawn:
+    """A result for a rich console, at that console's width."""
+    return Drawn(blocks(result))
+
+
+class Drawn:
+    """Blocks that a rich console can print."""
+
+    def __init__(self, shown: Iterable[Block]) -> None:
+        self.blocks = tuple(shown)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        for line in lines(self.blocks, options.max_width):
+            text = Text(no_wrap=True, overflow="ignore", end="\n")
+            for piece, style in line:
+                text.append(piece, STYLES[style] or None)
+            yield text
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        from rich.measure import Measurement
+
+        return Measurement(min(20, options.max_width), options.max_width)
+
+
+def lines(shown: Iterable[Block], width: int) -> Iterator[list[Segment]]:
+    """The lines of some blocks, an empty line before each table and heading but the first."""
+    previous: Block | None = None
+    for block in shown:
+        if previous is not None and _stands_apart(previous, block):
+            yield []
+        yield from _drawn(block, max(width, 20))
+        previous = block
+
+
+def _stands_apart(previous: Block, block: Block) -> bool:
+    if isinstance(block, Line):
+        return block.role == "heading" or isinstance(previous, Prose)
+    return not (isinstance(previous, Line) and previous.role == "heading")
+
+
+def _drawn(block: Block, width: int) -> Iterator[list[Segment]]:
+    match block:
+        case Line():
+            yield from _line(block, width)
+        case Strip():
+            yield from _strip(block, width)
+        case Prose():
+            yield from _prose(block, width)
+        case Table():
+            yield from _table(block, width)
+
+
+def _line(line: Line, width: int) -> Iterator[list[Segment]]:
+    style = line.role if line.role in STYLES else ""
+    lead = line.text
+    if line.tail and cell_width(lead) + 12 > width:  # a quotation shorter than this tells nothing
+        yield from ([(text, style)] for text in wrap(lead.rstrip(" "), width))
+        lead = ""
+    if line.tail:
+        yield [(lead, style), *_signs(cut_left(line.tail, width - cell_width(lead)), style)]
+    else:
+        yield from ([(text, style)] for text in wrap(lead, width))
+
+
+def _strip(strip: Strip, width: int) -> Iterator[list[Segment]]:
+    line: list[Segment] = []
+    used = 0
+    for piece in strip.pieces:
+        *full, last = chunks(piece.text, width - 1)
+        if line and used + cell_width(full[0] if full else last) + 1 > width:
+            yield line
+            line, used = [], 0
+        yield from (_signs(text) for text in full)
+        line += [*_signs(last), (HAIRLINE, "hairline")]
+        used += cell_width(last) + 1
+    if line:
+        yield line
+
+
+def _prose(prose: Prose, width: int) -> Iterator[list[Segment]]:
+    """The two texts as one flow, wrapped; the prompt in its own style up to the very character."""
+    left = len(prose.prompt)
+    whole = prose.prompt + prose.text
+    position = 0
+    for text in wrap(whole, width):
+        position = whole.index(text, position)
+        own = max(0, min(len(text), left - position))
+        yield [(text[:own], "prompt"), (text[own:], "")]
+        position += len(text)
+
+
+def _table(table: Table, width: int) -> Iterator[list[Segment]]:
+    frame = fitted(table, width)
+    if any(frame.titles):
+        yield [(_header(frame), "title")]
+    pointed = {c.key: pointed_cells(c, table.rows) for c in frame.columns if c.align == "point"}
+    for index, row in enumerate(table.rows):
+        cells = row.cells | {key: texts[index] for key, texts in pointed.items()}
+        yield from _row(row, cells, frame, width)
+
+
+def _header(frame: Frame) -> str:
+    titles = [
+        pad(title, size, _side(column))
+        for column, title, size in zip(frame.columns, frame.titles, frame.widths, strict=True)
+    ]
+    if frame.bar_width:
+        titles.append("0 %" + "100 %".rjust(frame.bar_width - 3))
+    return frame.gap.join(titles).rstrip(" ")
+
+
+def _row(row: Row, cells: dict[str, str], frame: Frame, width: int) -> Iterator[list[Segment]]:
+    """One row; token text that is too long goes on below its column, so that nothing is hidden."""
+    style = row.role if row.role in STYLES else ""
+    line: list[Segment] = []
+    below: list[str] = []
+    for column, size in zip(frame.columns, frame.widths, strict=True):
+        text = cells.get(column.key, "")
+        if column.key == "token":
+            text, *below = wrap(text, size)
+            line += _signs(text, style)
+            line.append((" " * (size - cell_width(text)), style))
+        else:
+            line.append((pad(text, size, _side(column)), "rest" if style == "removed" else style))
+        line.append((frame.gap, ""))
+    note = cells.get("note", "")
+    if note and cell_width(note) <= frame.tail:
+        line.append((note, "rest"))
+    elif frame.bar_width and row.share is not None:
+        line.append((bar(row.share, frame.bar_width), "rest" if row.role == "rest" else "bar"))
+    yield line
+    for text in below:
+        yield [(" " * frame.token_start, ""), *_signs(text, style)]
+    if note and cell_width(note) > frame.tail:
+        yield from ([(" " * 2 + text, "rest")] for text in wrap(note, width - 2))
+
+
+def _side(column: Column) -> str:
+    return "left" if column.align == "left" else "right"
+
+
+def _signs(text: str, style: str = "") -> list[Segment]:
+    """Token text with the notation (white space, chips) set apart from the characters themselves."""
+    if style in ("removed", "rest"):
+        return [(text, style)]
+    return [(part, "sign" if index % 2 else style) for index, part in enumerate(SIGN.split(text)) if part]
+
+
+def paint(console: Any, shown: Iterable[Block]) -> None:
+    """Print blocks on a rich console."""
+    console.print(Drawn(shown), markup=False, highlight=False, emoji=False)

@@ -1,0 +1,201 @@
+"""Results made by hand for the tests of views: a small vocabulary with everything nasty in it, exact numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokenglass import numbers
+from tokenglass.types import (
+    EngineInfo,
+    Generation,
+    NextTokens,
+    Sequence,
+    Stage,
+    Step,
+    Token,
+    Tokenization,
+)
+
+WORDS = [b"Once", b" upon", b" a", b" time", b",", b" gener", b"ative", b" models", b" like", b" have", b" were"]
+NASTY = [
+    b"\n",
+    b"\t\t",
+    b"\xf0\x9f",
+    b"\x98\x80",
+    "漢字".encode(),
+    "مرحبا".encode(),
+    "\u202eevil".encode(),
+    "\u0301".encode(),
+    b"\x1b[31mred",
+    b"\x1b]52;c;aGk=\x07",
+    b"\xc2\x9b31m",
+    b"[bold red]x[/bold red]",
+    b"[/foo]",
+    b"[@click=app.bell]x[/]",
+    b"[link=file:///etc/passwd]x[/link]",
+    b":boom:",
+    b"<script>alert(1)</script>",
+    b"<img src=x onerror=alert(1)>",
+    b"\"'><svg onload=alert(1)>",
+    b"</bdi></td></table>",
+    b"&lt;b&gt;&amp;",
+    b"=cmd|' /C calc'!A0",
+    "\U000e0041\u200d\ufeff".encode(),
+    "\ud800".encode("utf-8", "surrogatepass"),
+    b"\xff\x00",
+    " ".encode() * 40,
+    b"internationalization" * 3,
+    "👩‍👩‍👧".encode(),
+    "\ufffd".encode(),
+]
+SPECIAL = [Token(len(WORDS) + len(NASTY), b"<|endoftext|>", "control")]
+
+
+class Words:
+    """A vocabulary: the words, the nasty ones, one special token."""
+
+    def __init__(self) -> None:
+        self.tokens = [Token(i, data) for i, data in enumerate(WORDS + NASTY)] + SPECIAL
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def token(self, token_id: int) -> Token:
+        return self.tokens[token_id]
+
+    def find(self, text: str) -> int:
+        for token in self.tokens:
+            if token.bytes == text.encode():
+                return token.id
+        raise ValueError(f"no single token stands for {text!r}; tokenize it to see its pieces")
+
+
+VOCABULARY = Words()
+SIZE = len(VOCABULARY)
+
+
+def logits_of(probabilities: dict[int, float]) -> np.ndarray:
+    """Logits (V,) with these probabilities; the rest of the mass spread evenly."""
+    rest = (1.0 - sum(probabilities.values())) / (SIZE - len(probabilities))
+    return np.log([probabilities.get(i, rest) for i in range(SIZE)]).astype(np.float32) + np.float32(17.0)
+
+
+def tokenization(pieces: list[bytes]) -> Tokenization:
+    tokens, start = [], 0
+    for index, piece in enumerate(pieces):
+        tokens.append(Token(index, piece, "normal", (start, start + len(piece))))
+        start += len(piece)
+    return Tokenization(b"".join(pieces).decode("utf-8", "replace"), tuple(tokens))
+
+
+SENTENCE = tokenization(WORDS[:8])
+NASTY_TEXT = Tokenization(
+    b"".join(NASTY).decode("utf-8", "replace"), (*tokenization(NASTY).tokens, Token(SIZE - 1, b"<s>", "control"))
+)
+PROMPT_IDS = tuple(range(8))
+
+PLAIN = NextTokens(
+    PROMPT_IDS, 7, logits_of({8: 0.2068, 9: 0.108, 10: 0.0952, 0: 0.045, 4: 0.00118}), 5, VOCABULARY
+)
+ALL_NASTY = NextTokens(PROMPT_IDS, 7, logits_of({8: 0.1}), SIZE, VOCABULARY)
+
+
+def chained() -> NextTokens:
+    """The same after a cut to the best two tokens, one of which a ban removes as well."""
+    final = np.full(SIZE, -np.inf, dtype=np.float32)
+    final[[8]] = PLAIN.logits[[8]]
+    raw = numbers.summarize(PLAIN.logits)
+    return NextTokens(
+        PROMPT_IDS,
+        7,
+        PLAIN.logits,
+        4,
+        VOCABULARY,
+        final=final,
+        removed={9: "bad_words_ids", 10: "top_k", 0: "top_k"},
+        stages=(
+            Stage("model", {}, SIZE, 1.0, raw.entropy_bits, 8),
+            Stage("top_k", {"top_k": 2}, 2, 0.3148, 0.9277, 8),
+            Stage("bad_words_ids", {"bad_words_ids": [[9]]}, 1, 0.6569, 0.0, 8),
+        ),
+        config={"do_sample": True, "top_k": 2, "sequence_bias": [[[9], float("-inf")]]},
+    )
+
+
+CHAINED = chained()
+
+
+def step(token_id: int, position: int = 8, **changes) -> Step:
+    summary = numbers.summarize(PLAIN.logits)
+    top = numbers.top_n(PLAIN.logits, 6)
+    logit = float(PLAIN.logits[token_id])
+    values = {
+        "position": position,
+        "token": VOCABULARY.token(token_id),
+        "text": VOCABULARY.token(token_id).bytes.decode("utf-8", "ignore"),
+        "logit": logit,
+        "logprob": logit - summary.logsumexp,
+        "rank": numbers.rank(PLAIN.logits, token_id),
+        "entropy_bits": summary.entropy_bits,
+        "p_final": float(np.exp(logit - summary.logsumexp)),
+        "origin": "greedy",
+        "margin": 0.65,
+        "top_ids": top,
+        "top_logits": PLAIN.logits[top],
+        "top_final": numbers.softmax(PLAIN.logits)[top],
+        "logsumexp": summary.logsumexp,
+        "vocabulary": VOCABULARY,
+    }
+    return Step(**(values | changes))
+
+
+GREEDY = step(8)
+SAMPLED = step(9, origin="sampled", draw=0.4133, cdf=(0.344, 0.495), p_final=0.151)
+FORCED = step(4, origin="forced", finish_reason="length")
+STEPS = tuple(step(i, 8 + n) for n, i in enumerate([8, 11, 4, 25]))
+GENERATION = Generation(
+    PROMPT_IDS,
+    "Once upon a time, generative models",
+    (Sequence((8, 11, 4, 25), " like\n,</bdi></td></table>", STEPS, "length"),),
+    {"max_new_tokens": 4, "stop_strings": None, "top_p": float("nan")},
+)
+BEAMS = Generation(
+    PROMPT_IDS,
+    "Once upon a time, generative models",
+    (
+        Sequence((8, 4), " like,", STEPS[:2], "length", -1.25),
+        Sequence((9, 4), " have\u202e,", STEPS[:2], "eos", float("-inf")),
+    ),
+)
+INFO = EngineInfo(
+    name="smollm2",
+    family="llama",
+    engine="onnx",
+    precision="exact",
+    parameters=134_515_008,
+    vocab_size=49152,
+    context_length=8192,
+    eos_ids=(2,),
+    bos_id=1,
+    layers=30,
+    hidden_size=576,
+    weights="210 x Q4_1, 1 x Q8_0, 61 x F32",
+    sha256="ab" * 32,
+    threads=2,
+    capabilities=frozenset({"tree", "hidden"}),
+    source="/models/\x1b[2Jx.gguf",
+)
+RESULTS = {
+    "sentence": SENTENCE,
+    "nasty_text": NASTY_TEXT,
+    "plain": PLAIN,
+    "all_nasty": ALL_NASTY,
+    "chained": CHAINED,
+    "greedy": GREEDY,
+    "sampled": SAMPLED,
+    "forced": FORCED,
+    "sequence": GENERATION.sequences[0],
+    "generation": GENERATION,
+    "beams": BEAMS,
+    "info": INFO,
+}
