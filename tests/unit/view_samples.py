@@ -1,4 +1,4 @@
-"""Results made by hand for the tests of views: a small vocabulary with everything nasty in it, exact numbers."""
+"""Results made by hand for the tests of views: a small vocabulary with everything nasty in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,19 @@ from tokenglass.types import (
     Tokenization,
 )
 
-WORDS = [b"Once", b" upon", b" a", b" time", b",", b" gener", b"ative", b" models", b" like", b" have", b" were"]
+WORDS = [
+    b"Once",
+    b" upon",
+    b" a",
+    b" time",
+    b",",
+    b" gener",
+    b"ative",
+    b" models",
+    b" like",
+    b" have",
+    b" were",
+]
 NASTY = [
     b"\n",
     b"\t\t",
@@ -43,7 +55,7 @@ NASTY = [
     "\U000e0041\u200d\ufeff".encode(),
     "\ud800".encode("utf-8", "surrogatepass"),
     b"\xff\x00",
-    " ".encode() * 40,
+    b" " * 40,
     b"internationalization" * 3,
     "👩‍👩‍👧".encode(),
     "\ufffd".encode(),
@@ -90,7 +102,8 @@ def tokenization(pieces: list[bytes]) -> Tokenization:
 
 SENTENCE = tokenization(WORDS[:8])
 NASTY_TEXT = Tokenization(
-    b"".join(NASTY).decode("utf-8", "replace"), (*tokenization(NASTY).tokens, Token(SIZE - 1, b"<s>", "control"))
+    b"".join(NASTY).decode("utf-8", "replace"),
+    (*tokenization(NASTY).tokens, Token(SIZE - 1, b"<s>", "control")),
 )
 PROMPT_IDS = tuple(range(8))
 

@@ -190,7 +190,8 @@ def _qwen3(r: _Reader) -> ModelSpec:
 
 
 def _qwen_windows(r: _Reader) -> tuple[int | None, ...]:
-    window = r.value("sliding_window") if r.value("use_sliding_window", default=False) else None
+    width = r.value("sliding_window")
+    window = width if r.value("use_sliding_window", default=False) else None
     first = r.value("max_window_layers", default=28)
     kinds = r.value("layer_types")
     known = ("full_attention", "sliding_attention")

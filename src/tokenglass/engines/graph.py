@@ -111,12 +111,20 @@ def build_body(weights: Weights, precision: Precision, *, dense: bool = False) -
 def build_head(weights: Weights, precision: Precision) -> Part:
     """The graph from hidden states (N, D) to logits (N, V)."""
     spec, graph = weights.spec, Graph()
-    head = weights.head()
-    if precision == "exact":
-        head = widen(head)  # no float32 kernel reads 8-bit blocks fast
-    _matmul(graph, "h", head, "logits", precision)
+    _matmul(graph, "h", _head_matrix(weights, precision), "logits", precision)
     inputs = [_floats("h", ["N", spec.hidden_size])]
     return Part(graph.serialized(inputs, [_floats("logits", ["N", spec.vocab_size])]), graph.weights)
+
+
+def head_weights(weights: Weights, precision: Precision) -> dict[str, Array]:
+    """The arrays of `build_head` alone, for a head graph that is at hand already."""
+    matrix = _head_matrix(weights, precision)
+    return {name: np.require(a, requirements=["C", "A"]) for name, a in _arrays(matrix, "logits").items()}
+
+
+def _head_matrix(weights: Weights, precision: Precision) -> Linear:
+    # no float32 kernel reads 8-bit blocks fast
+    return widen(weights.head()) if precision == "exact" else weights.head()
 
 
 class _Body:
@@ -309,26 +317,33 @@ class _Body:
         return [1, self.spec.kv_heads, "S", self.head]
 
 
+def _arrays(matrix: Linear, out: str) -> dict[str, Array]:
+    """The arrays of a matrix, named after its output."""
+    if isinstance(matrix, Dense):
+        arrays = {"weight": matrix.weight, "bias": matrix.bias}
+    else:
+        arrays = {"quants": matrix.quants, "scales": matrix.scales, "bias": matrix.bias, "offsets": matrix.offsets}
+    return {f"{out}.{part}": array for part, array in arrays.items() if array is not None}
+
+
 def _matmul(g: Graph, x: str, matrix: Linear, out: str, precision: Precision) -> str:
     """y = x W^T + b, in the storage the matrix has."""
-    bias = [] if matrix.bias is None else [g.weight(f"{out}.bias", matrix.bias)]
+    names = {name.removeprefix(f"{out}."): g.weight(name, a) for name, a in _arrays(matrix, out).items()}
+    bias = [names["bias"]] if "bias" in names else []
     if isinstance(matrix, Dense):
-        return g.add("Gemm", [x, g.weight(f"{out}.weight", matrix.weight), *bias], out, transB=1)
+        return g.add("Gemm", [x, names["weight"], *bias], out, transB=1)
     n, k = matrix.shape
-    names = [x, g.weight(f"{out}.quants", matrix.quants), g.weight(f"{out}.scales", matrix.scales)]
-    product = out if matrix.offsets is None else f"{out}.scaled"
+    product = f"{out}.scaled" if "offsets" in names else out
     # accuracy level 4 rounds the activations to int8 blocks, 0 keeps float32
     level = 4 if precision == "fast" else 0
-    if bias:
-        names += ["", "", *bias]
+    inputs = [x, names["quants"], names["scales"], *(["", "", *bias] if bias else [])]
     kind = {"K": k, "N": n, "bits": matrix.bits, "block_size": BLOCK, "accuracy_level": level}
-    g.add("MatMulNBits", names, product, fused=True, **kind)
-    if matrix.offsets is None:
+    g.add("MatMulNBits", inputs, product, fused=True, **kind)
+    if "offsets" not in names:
         return product
     # w = d (q - 8) + o: what the offsets add is the sum of each block of x times o, a matrix 1/32 the size.
     # (The operator's own float zero points leave its packed path and took 360 ms a step.)
-    offsets = g.weight(f"{out}.offsets", matrix.offsets)
-    return g.add("Gemm", [_block_sums(g, x, k), offsets, product], out, transB=1)
+    return g.add("Gemm", [_block_sums(g, x, k), names["offsets"], product], out, transB=1)
 
 
 def _block_sums(g: Graph, x: str, width: int) -> str:

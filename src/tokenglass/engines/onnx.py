@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tokenglass.engines.base import Forward, Prefix
 from tokenglass.engines.cache import HIDDEN, Node, TokenTree
-from tokenglass.engines.graph import Part, padded_head
+from tokenglass.engines.graph import padded_head
 from tokenglass.engines.session import Session
 from tokenglass.engines.weights import Weights
 from tokenglass.errors import ContextOverflow
@@ -32,16 +32,17 @@ class OnnxEngine:
 
     Args:
         weights: of the model; kept for embedding rows.
-        body, head: its two graph parts.
+        body, head: sessions over its two graph parts.
         info: what is running.
         cache_bytes: bound on keys and values kept for prefixes that do not run at the moment.
     """
 
-    def __init__(self, weights: Weights, body: Part, head: Part, info: EngineInfo, cache_bytes: int) -> None:
+    def __init__(
+        self, weights: Weights, body: Session, head: Session, info: EngineInfo, cache_bytes: int
+    ) -> None:
         spec = weights.spec
         self._info, self._spec, self._weights = info, spec, weights
-        self._body = Session(body, info.threads)
-        self._head = Session(head, info.threads)
+        self._body, self._head = body, head
         self._dense: Session | None = None
         self._tree = TokenTree(spec.layers, spec.kv_heads, padded_head(spec), cache_bytes)
         self._lock = threading.RLock()

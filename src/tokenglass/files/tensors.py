@@ -10,8 +10,8 @@ import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def check_layout(tensors: Iterable[TensorInfo], start: int, size: int, path: Pat
 
 
 @contextmanager
-def open_model(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+def open_model(path: Path) -> Iterator[tuple[BufferedReader, int]]:
     """Open a regular file for reading, with its size; devices and pipes, which never end, are refused.
 
     Raises:

@@ -95,7 +95,7 @@ def wrap(text: str, width: int) -> Iterator[str]:
 
 
 def _head(text: str, width: int) -> str:
-    """The longest start of `text` in `width` cells that splits no chip such as ⟨U+202E⟩, where that is possible."""
+    """The longest start of `text` in `width` cells that splits no chip such as ⟨ESC⟩, where possible."""
     used = 0
     for index, character in enumerate(text):
         used += _char_width(character)

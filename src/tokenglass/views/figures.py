@@ -53,8 +53,8 @@ def bits(entropy_bits: float) -> str:
 def choices(effective: float) -> str:
     """The effective number of choices in words.
 
-    >>> choices(33.4), choices(1.04), choices(2.5), choices(40000.0)
-    ('about 33 effective choices', 'about 1 effective choice', 'about 2.5 effective choices', 'about 40,000 effective choices')
+    >>> choices(33.4), choices(1.04), choices(2.5)
+    ('about 33 effective choices', 'about 1 effective choice', 'about 2.5 effective choices')
     """
     shown = f"{effective:.1f}" if effective < 9.95 else f"{effective:,.0f}"
     shown = shown.removesuffix(".0")

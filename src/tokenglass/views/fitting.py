@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tokenglass.views.blocks import Column, Row, Table
 from tokenglass.views.cells import cell_width
-from tokenglass.views.layout import Column, Row, Table
 
 MIN_BAR, MAX_BAR = 8, 40
 NARROW = 40  # cells: below this, short titles and single gaps
@@ -39,7 +39,9 @@ class Frame:
     @property
     def token_start(self) -> int:
         """Cells left of the token column."""
-        before = [size for column, size in zip(self.columns, self.widths, strict=True) if column.key != "token"]
+        before = [
+            size for column, size in zip(self.columns, self.widths, strict=True) if column.key != "token"
+        ]
         return sum(before) + len(self.gap) * len(before)
 
 
@@ -62,7 +64,9 @@ def fitted(table: Table, width: int) -> Frame:
     token, tail = _shared(room, token, tail, gap, table.bars)
     widths = tuple(token if c.key == "token" else natural[c.key] for c in columns)
     shown_titles = tuple(titles[c.key] for c in columns)
-    return Frame(tuple(columns), shown_titles, widths, " " * gap, min(tail, MAX_BAR) if table.bars else 0, tail)
+    return Frame(
+        tuple(columns), shown_titles, widths, " " * gap, min(tail, MAX_BAR) if table.bars else 0, tail
+    )
 
 
 def _shared(room: int, token: int, tail: int, gap: int, bars: bool) -> tuple[int, int]:
@@ -75,12 +79,16 @@ def _shared(room: int, token: int, tail: int, gap: int, bars: bool) -> tuple[int
 
 
 def _natural_width(column: Column, title: str, rows: tuple[Row, ...]) -> int:
-    texts = pointed_cells(column, rows) if column.align == "point" else [row.cells.get(column.key, "") for row in rows]
+    texts = (
+        pointed_cells(column, rows)
+        if column.align == "point"
+        else [row.cells.get(column.key, "") for row in rows]
+    )
     return max([cell_width(title), *map(cell_width, texts)])
 
 
 def pointed_cells(column: Column, rows: tuple[Row, ...]) -> list[str]:
-    """A column's numbers filled on the right so that, set flush right, their decimal points stand in one line."""
+    """A column's numbers, filled on the right so that flush right their decimal points stand in one line."""
     texts = [row.cells.get(column.key, "") for row in rows]
     tails = [len(re.sub(r"^[^.% ]*", "", text)) for text in texts]
     longest = max(tails, default=0)

@@ -1,8 +1,8 @@
 """Results as HTML for notebooks: no script, no style sheet, inline styles only, readable without any style.
 
-Draws the blocks of `layout`. Text colour is inherited, and colours are translucent, so that one document suits a
-light and a dark page; the strongest tint leaves text above the contrast that WCAG AA asks for on both. Each token
-stands in its own `<bdi>`, so that right-to-left text cannot reorder its neighbours.
+Draws the blocks of `layout`. Text colour is inherited, and colours are translucent, so that one document
+suits a light and a dark page; under the strongest tint text keeps the contrast that WCAG AA asks for on both.
+Each token stands in its own `<bdi>`, so that right-to-left text cannot reorder its neighbours.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from math import sqrt
 from typing import TypeVar
 
 from tokenglass.types import Shown
+from tokenglass.views.blocks import SIGN, Block, Column, Line, Piece, Prose, Row, Strip, Table
 from tokenglass.views.fitting import pointed_cells
-from tokenglass.views.layout import SIGN, Block, Column, Line, Piece, Prose, Row, Strip, Table, blocks
+from tokenglass.views.layout import blocks
 
 BLUE, GREY, AMBER = "59,130,246", "127,127,127", "217,119,6"
 STRONGEST_TINT = 0.5  # of BLUE: 4.5:1 holds for usual text on pages from white to black, as a test computes
@@ -95,12 +96,14 @@ def _prose_piece(piece: Piece) -> str:
 def _table(table: Table, rows: Iterable[Row]) -> str:
     rows = tuple(rows)
     columns = _ordered(table, rows)
-    pointed = {c.key: [_figure_spaces(t) for t in pointed_cells(c, rows)] for c in columns if c.align == "point"}
+    pointed = {
+        c.key: [_figure_spaces(t) for t in pointed_cells(c, rows)] for c in columns if c.align == "point"
+    }
     body = [
         _row(row, row.cells | {key: texts[index] for key, texts in pointed.items()}, columns)
         for index, row in enumerate(rows)
     ]
-    head = "".join(f'<th scope="col" style="{_cell(c)};font-weight:600">{escape(c.title)}</th>' for c in columns)
+    head = "".join(f'<th scope="col" style="{_cell(c)};{_title(c)}">{escape(c.title)}</th>' for c in columns)
     head = f"<thead><tr>{head}</tr></thead>" if any(c.title for c in columns) else ""
     return (
         '<table style="border-collapse:collapse;margin:4px 0 4px -8px;font-size:inherit">'
@@ -108,12 +111,16 @@ def _table(table: Table, rows: Iterable[Row]) -> str:
     )
 
 
+def _title(column: Column) -> str:
+    return f"{QUIET};font-weight:400" if column.key == "bar" else "font-weight:600"
+
+
 def _ordered(table: Table, rows: tuple[Row, ...]) -> list[Column]:
-    """Token first after the rank: `<bdi>` keeps right-to-left text inside its cell, so reading order decides."""
+    """Token first after the rank: `<bdi>` keeps right-to-left text in its cell, so reading order decides."""
     columns = list(table.columns)
     if table.bars or any(row.cells.get("note") for row in rows):
         columns.append(Column("bar", "0 to 100 %" if table.bars else ""))
-    order = ("rank", "index", "position", "name", "token", "p", "p_final", "bar")
+    order = ("index", "position", "rank", "name", "token", "p", "p_final", "bar")
     return sorted(columns, key=lambda c: order.index(c.key) if c.key in order else len(order))
 
 

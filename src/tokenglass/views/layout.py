@@ -1,16 +1,12 @@
-"""What a result looks like before anybody draws it: headings, strips of tokens and tables of short strings.
+"""What a result looks like before anybody draws it: its numbers and tokens as blocks of short strings.
 
-The only layout logic: `terminal` and `html` draw these blocks and decide nothing about numbers or text. Every
-string in a block has been through `tokenglass.text`.
+The only layout logic: `terminal` and `html` draw these blocks and decide nothing about numbers or text.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import singledispatch
-from typing import Literal
 
 import numpy as np
 
@@ -27,95 +23,8 @@ from tokenglass.types import (
     Tokenization,
 )
 from tokenglass.views import rows
+from tokenglass.views.blocks import Block, Column, Line, Piece, Prose, Row, Strip, Table
 from tokenglass.views.figures import bits, choices, count, percent, significant
-
-Role = Literal["", "heading", "facts", "sentence", "chosen", "removed", "rest", "prompt"]
-Align = Literal["left", "right", "point"]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A heading, a row of facts or a sentence; `tail` is a quotation whose end matters more than its start."""
-
-    text: str
-    role: Role = "sentence"
-    tail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One token in a strip; `p` colours it where it is known, `hint` says more."""
-
-    text: str
-    role: Role = ""
-    p: float | None = None
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Strip:
-    """Tokens side by side with a hairline between."""
-
-    pieces: tuple[Piece, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Prose:
-    """Running text: what was given, then what was written; `pieces` is the same text token by token if known."""
-
-    prompt: str
-    text: str
-    pieces: tuple[Piece, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column of a table.
-
-    Attributes:
-        key: its key in `Row.cells`.
-        title: what stands above it; "" for none.
-        short: what stands above it on a narrow screen.
-        align: "point" lines numbers up at the decimal point.
-        keep: columns with the lowest `keep` go first where the screen is narrow; 9 never goes.
-    """
-
-    key: str
-    title: str
-    align: Align = "left"
-    keep: int = 9
-    short: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of a table.
-
-    Attributes:
-        cells: column key -> text; "note" stands at the end of the row, under no column.
-        share: the bar's length as a fraction of 1, or None for no bar.
-        role: what kind of row it is.
-        tints: column key -> the probability that colours the cell.
-    """
-
-    cells: dict[str, str]
-    share: float | None = None
-    role: Role = ""
-    tints: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows under columns; `bars` says whether a bar from 0 to 100 % follows."""
-
-    columns: tuple[Column, ...]
-    rows: tuple[Row, ...]
-    bars: bool = False
-
-
-Block = Line | Strip | Prose | Table
-
-SIGN = re.compile("(⟨[^⟩]*⟩|[·⏎⇥◌])")  # the notation of `safe_text`, to be set apart from the characters themselves
 
 RANK = Column("rank", "rank", "right", short="#")
 ID = Column("id", "id", "right", keep=4)
@@ -142,7 +51,12 @@ def _(result: Tokenization) -> tuple[Block, ...]:
 
 def _token_table(tokens: tuple[Token, ...]) -> Table:
     notes = _notes(tokens)
-    columns = (Column("index", "#", "right", keep=5), ID_ALWAYS, Column("span", "bytes", "right", keep=2), TOKEN)
+    columns = (
+        Column("index", "#", "right", keep=5),
+        ID_ALWAYS,
+        Column("span", "bytes", "right", keep=2),
+        TOKEN,
+    )
     table_rows = [
         Row(
             {
@@ -201,7 +115,7 @@ def _(result: NextTokens) -> tuple[Block, ...]:
 
 
 def next_table(result: NextTokens, extra: Iterable[Candidate] = ()) -> Table:
-    """The next-token table: the rows, further candidates that were looked up, and the rest that closes the sum."""
+    """The next-token table: the rows, candidates that were looked up, and the rest that closes the sum."""
     chain = result.final is not None
     shown = list(result.rows)
     known = {row.id for row in shown}
@@ -260,7 +174,15 @@ def _step_table(step: Step, n: int = 10) -> Table:
     shown = list(step.top[:n])
     if step.id not in {row.id for row in shown}:
         shown.append(
-            Candidate(step.rank, step.token, step.logit, step.logprob, step.p, step.p_final, step.removed.get(step.id))
+            Candidate(
+                step.rank,
+                step.token,
+                step.logit,
+                step.logprob,
+                step.p,
+                step.p_final,
+                step.removed.get(step.id),
+            )
         )
     table_rows = [_candidate_row(row, chain, chosen=row.id == step.id) for row in shown]
     if (rest_n := len(step.vocabulary) - len(shown)) > 0:
@@ -288,6 +210,8 @@ def _(result: Generation) -> tuple[Block, ...]:
         if len(result.sequences) > 1:
             found.append(Line(f"sequence {number} of {len(result.sequences)}", "heading"))
         found += [_prose(prompt, sequence), Line(_written(sequence), "facts")]
+    if len(result.sequences) > 1:
+        found.append(Line("steps of sequence 1", "heading"))
     return (*found, _steps_table(result.steps))
 
 
@@ -354,5 +278,7 @@ def _(result: EngineInfo) -> tuple[Block, ...]:
         "file": result.source,
     }
     columns = (Column("name", ""), Column("token", ""))
-    table_rows = tuple(Row({"name": name, "token": safe_line(value)}) for name, value in facts.items() if value)
+    table_rows = tuple(
+        Row({"name": name, "token": safe_line(value)}) for name, value in facts.items() if value
+    )
     return (Table(columns, table_rows),)

@@ -1,8 +1,8 @@
 """Results as plain JSON values, and the sentence that says why a token was written.
 
-Knows what results hold, not how they look. Every value is a str, int, float, bool, None, list or dict; a number
-that JSON cannot hold becomes None and `<name>_nonfinite` beside it says which one it was ("inf", "-inf", "nan").
-Bytes are hexadecimal. A token's "token" is its safe display text; the truth about it is "id" and "bytes".
+Knows what results hold, not how they look. Every value is a str, int, float, bool, None, list or dict; a
+number that JSON cannot hold becomes None, and `<name>_nonfinite` beside it says which it was ("inf", "-inf",
+"nan"). Bytes are hexadecimal. A token's "token" is its safe display text; the truth is in "id" and "bytes".
 """
 
 from __future__ import annotations
@@ -132,7 +132,16 @@ def _(result: Generation) -> JsonDict:
 
 @to_dict.register
 def _(result: EngineInfo) -> JsonDict:
-    fields = ("name", "family", "engine", "precision", "parameters", "vocab_size", "context_length", "eos_ids")
+    fields = (
+        "name",
+        "family",
+        "engine",
+        "precision",
+        "parameters",
+        "vocab_size",
+        "context_length",
+        "eos_ids",
+    )
     more = ("bos_id", "layers", "hidden_size", "weights", "sha256", "threads", "capabilities", "source")
     return {name: plain(getattr(result, name)) for name in fields + more}
 
@@ -190,9 +199,9 @@ def _rest(logits: NDArray[np.float32], shown_ids: Iterable[int]) -> float:
 
 
 def plain(value: Any) -> Any:
-    """`value` as plain JSON values; what has no JSON form appears by its type's name.
+    r"""`value` as plain JSON values; what has no JSON form appears by its type's name.
 
-    >>> plain({"a": (1, float("-inf")), "b": b"\\x00", "c": float("nan")})
+    >>> plain({"a": (1, float("-inf")), "b": b"\x00", "c": float("nan")})
     {'a': [1, {'nonfinite': '-inf'}], 'b': '00', 'c': None, 'c_nonfinite': 'nan'}
     """
     if isinstance(value, (bool, np.bool_)):
@@ -254,7 +263,11 @@ def _why_sampled(step: Step) -> str:
 
 def _why_forced(step: Step) -> str:
     rival = _rival(step)
-    best = f"; the model would have put {rival.token.text} ({percent(rival.p)})" if rival and step.rank > 1 else ""
+    best = (
+        f"; the model would have put {rival.token.text} ({percent(rival.p)})"
+        if rival and step.rank > 1
+        else ""
+    )
     return f"{step.token.text} was put there, not chosen: {_by_the_model(step)}{best}"
 
 

@@ -1,20 +1,21 @@
 """Results on a terminal: plain text of a fixed width, or the same lines with colour through rich.
 
-Draws the blocks of `layout` as lines of (text, style) segments; plain text joins the texts, rich adds the styles.
-Nothing here passes markup to rich, and nothing is told by colour alone. Numbers stand left of token text, so that
-a token written from right to left cannot reorder them on a terminal that follows the bidi algorithm.
+Draws the blocks of `layout` as lines of (text, style) segments; plain text joins the texts, rich adds the
+styles. Nothing here passes markup to rich, and nothing is told by colour alone. Numbers stand left of token
+text, so that a token written from right to left cannot reorder them where the terminal applies bidi rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tokenglass.types import Shown
+from tokenglass.views.blocks import SIGN, Block, Column, Line, Prose, Row, Strip, Table
 from tokenglass.views.cells import cell_width, chunks, cut_left, pad, wrap
 from tokenglass.views.figures import bar
 from tokenglass.views.fitting import Frame, fitted, pointed_cells
-from tokenglass.views.layout import SIGN, Block, Column, Line, Prose, Row, Strip, Table, blocks
+from tokenglass.views.layout import blocks
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -35,12 +36,28 @@ STYLES = {
     "hairline": "dim",
     "prompt": "dim",
 }
+_SGR = {"bold": 1, "dim": 2, "strike": 9, "cyan": 36}  # the 16 colours follow the reader's own theme
 HAIRLINE = "│"
 
 
 def to_text(result: Shown, width: int = 80) -> str:
     """A result as plain text without colour, in lines of at most `width` cells (20 and up)."""
-    return "\n".join("".join(text for text, _ in line).rstrip(" ") for line in lines(blocks(result), width))
+    return "\n".join(painted(blocks(result), width, colour=False))
+
+
+def painted(shown: Iterable[Block], width: int, colour: bool) -> Iterator[str]:
+    """The lines of some blocks, with the terminal's own colour codes where `colour`."""
+    for line in lines(shown, width):
+        if colour:
+            yield "".join(sgr(text, style) for text, style in line)
+        else:
+            yield "".join(text for text, _ in line).rstrip(" ")
+
+
+def sgr(text: str, style: str) -> str:
+    """`text` between the escape codes of a style; the text itself must be safe already."""
+    codes = ";".join(str(_SGR[word]) for word in STYLES[style].split())
+    return f"\x1b[{codes}m{text}\x1b[0m" if codes and text else text
 
 
 def to_rich(result: Shown) -> Drawn:
@@ -98,7 +115,7 @@ def _drawn(block: Block, width: int) -> Iterator[list[Segment]]:
 
 
 def _line(line: Line, width: int) -> Iterator[list[Segment]]:
-    style = line.role if line.role in STYLES else ""
+    style: str = line.role if line.role in STYLES else ""
     lead = line.text
     if line.tail and cell_width(lead) + 12 > width:  # a quotation shorter than this tells nothing
         yield from ([(text, style)] for text in wrap(lead.rstrip(" "), width))
@@ -110,18 +127,28 @@ def _line(line: Line, width: int) -> Iterator[list[Segment]]:
 
 
 def _strip(strip: Strip, width: int) -> Iterator[list[Segment]]:
+    """Tokens side by side, broken between tokens; under each its `below`, where it has one."""
     line: list[Segment] = []
+    under = ""
     used = 0
     for piece in strip.pieces:
         *full, last = chunks(piece.text, width - 1)
-        if line and used + cell_width(full[0] if full else last) + 1 > width:
-            yield line
-            line, used = [], 0
-        yield from (_signs(text) for text in full)
-        line += [*_signs(last), (HAIRLINE, "hairline")]
-        used += cell_width(last) + 1
+        size = max(cell_width(last), cell_width(piece.below))
+        if line and used + (width if full else size + 1) > width:
+            yield from _strip_lines(line, under)
+            line, under, used = [], "", 0
+        yield from (_signs(text, piece.role) for text in full)
+        line += [*_signs(last, piece.role), (" " * (size - cell_width(last)), ""), (HAIRLINE, "hairline")]
+        under += pad(piece.below, size, "right") + " "
+        used += size + 1
     if line:
-        yield line
+        yield from _strip_lines(line, under)
+
+
+def _strip_lines(line: list[Segment], under: str) -> Iterator[list[Segment]]:
+    yield line
+    if under.strip(" "):
+        yield [(under, "facts")]
 
 
 def _prose(prose: Prose, width: int) -> Iterator[list[Segment]]:
@@ -191,8 +218,3 @@ def _signs(text: str, style: str = "") -> list[Segment]:
     if style in ("removed", "rest"):
         return [(text, style)]
     return [(part, "sign" if index % 2 else style) for index, part in enumerate(SIGN.split(text)) if part]
-
-
-def paint(console: Any, shown: Iterable[Block]) -> None:
-    """Print blocks on a rich console."""
-    console.print(Drawn(shown), markup=False, highlight=False, emoji=False)

@@ -1,0 +1,103 @@
+"""tokenglass: see, run and understand how a language model writes, one token at a time.
+
+>>> import tokenglass as tg
+>>> model = tg.load("smollm2")  # doctest: +SKIP
+>>> print(model.next_tokens("Once upon a time, generative models"))  # doctest: +SKIP
+
+Importing this module loads neither onnxruntime nor torch: each name is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tokenglass.config import GenerationConfig
+    from tokenglass.errors import (
+        ContextOverflow,
+        EngineError,
+        MissingDependency,
+        ModelDamaged,
+        ModelNotFound,
+        ModelUnsupported,
+        NoTokenAllowed,
+        RemoteError,
+        TokenglassError,
+        TraceError,
+        Unsupported,
+    )
+    from tokenglass.loading import load
+    from tokenglass.model import Model
+    from tokenglass.session import Session
+    from tokenglass.tokenizer import Tokenizer, load_tokenizer
+    from tokenglass.types import (
+        Candidate,
+        EngineInfo,
+        Generation,
+        NextTokens,
+        Sequence,
+        Stage,
+        Step,
+        Token,
+        Tokenization,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Candidate",
+    "ContextOverflow",
+    "EngineError",
+    "EngineInfo",
+    "Generation",
+    "GenerationConfig",
+    "MissingDependency",
+    "Model",
+    "ModelDamaged",
+    "ModelNotFound",
+    "ModelUnsupported",
+    "NextTokens",
+    "NoTokenAllowed",
+    "RemoteError",
+    "Sequence",
+    "Session",
+    "Stage",
+    "Step",
+    "Token",
+    "Tokenization",
+    "TokenglassError",
+    "Tokenizer",
+    "TraceError",
+    "Unsupported",
+    "__version__",
+    "load",
+    "load_tokenizer",
+]
+
+_ERRORS = "ContextOverflow EngineError MissingDependency ModelDamaged ModelNotFound ModelUnsupported NoTokenAllowed "
+_ERRORS += "RemoteError TokenglassError TraceError Unsupported"
+_TYPES = "Candidate EngineInfo Generation NextTokens Sequence Stage Step Token Tokenization"
+_HOMES = {
+    **dict.fromkeys(_ERRORS.split(), "errors"),
+    **dict.fromkeys(_TYPES.split(), "types"),
+    "GenerationConfig": "config",
+    "Model": "model",
+    "Session": "session",
+    "Tokenizer": "tokenizer",
+    "load": "loading",
+    "load_tokenizer": "loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used (PEP 562)."""
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'tokenglass' has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"tokenglass.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

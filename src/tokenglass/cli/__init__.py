@@ -1,0 +1,39 @@
+"""The command line: `tokenglass "PROMPT"` and its commands.
+
+`main` is the console script. What a command prints is the business of `views`; what it computes, the library's.
+
+Exit codes: 0 done; 2 the command line is wrong; 3 a model or file cannot be used; 4 the engine failed;
+130 interrupted. An error is one line on stderr: the cause, and what to type next. With `--json` stdout holds
+one JSON document, whatever happens; that of an error is {"error": {"type", "message", "exit_code"}}.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+__all__ = ["main", "run"]
+
+
+def main() -> None:
+    """Run the command line of this process and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    from tokenglass.cli.outcome import reported
+    from tokenglass.cli.routing import route, wants_json
+
+    def command() -> int:
+        routed = route(argv)
+        if routed.command == "version":  # asked for often by scripts: imports nothing more
+            from tokenglass import __version__
+
+            print(f"tokenglass {__version__}")
+            return 0
+        from tokenglass.cli.app import invoke
+
+        return invoke(routed)
+
+    return reported(command, as_json=wants_json(argv))

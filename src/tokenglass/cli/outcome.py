@@ -1,0 +1,94 @@
+"""What becomes of an error: one line, an exit code, never a traceback.
+
+Set TOKENGLASS_TRACEBACK=1 to see where an unexpected error comes from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+from tokenglass import errors
+from tokenglass.text import safe_line
+
+OK, USAGE, UNUSABLE, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
+
+_EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (errors.ContextOverflow, USAGE),
+    (errors.Unsupported, USAGE),
+    (errors.MissingDependency, UNUSABLE),
+    (errors.ModelNotFound, UNUSABLE),
+    (errors.ModelUnsupported, UNUSABLE),
+    (errors.TraceError, UNUSABLE),
+    (errors.TokenglassError, FAILED),
+    (ValueError, USAGE),
+    (TypeError, USAGE),
+    (OSError, UNUSABLE),
+)
+
+
+def reported(command: Callable[[], int], *, as_json: bool) -> int:
+    """Run a command; its exit code, with any error reported on the way."""
+    try:
+        _keep_output_printable()
+        code = command()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # the reader has seen enough, as `| head` does
+        _discard_output()
+        return OK
+    except KeyboardInterrupt:
+        return _report("Interrupted", "stopped", INTERRUPTED, as_json)
+    except Exception as error:
+        if os.environ.get("TOKENGLASS_TRACEBACK"):
+            raise
+        return _report(type(error).__name__, _message(error), exit_code(error), as_json)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error."""
+    if hasattr(error, "format_message"):  # Typer's and Click's usage errors, whatever module they live in
+        return USAGE
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED)
+
+
+def _message(error: Exception) -> str:
+    if hasattr(error, "format_message"):
+        text = str(error.format_message()).rstrip(".")
+        return f"{text}; see tokenglass --help" if "tokenglass" not in text else text
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    if isinstance(error, MemoryError):
+        return "out of memory; use a smaller model or a shorter prompt"
+    if not isinstance(error, (errors.TokenglassError, ValueError, TypeError, OSError)):
+        return f"unexpected {type(error).__name__}: {text}; TOKENGLASS_TRACEBACK=1 shows where"
+    return text
+
+
+def _report(kind: str, message: str, code: int, as_json: bool) -> int:
+    line = safe_line(" ".join(message.split()))
+    try:
+        if as_json:
+            print(json.dumps({"error": {"type": kind, "message": line, "exit_code": code}}), flush=True)
+        print(f"tokenglass: {line}", file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _discard_output()
+    return code
+
+
+def _keep_output_printable() -> None:
+    """A character that the screen's encoding lacks becomes its escape instead of an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush cannot fail."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        sys.stdout = None  # type: ignore[assignment]  # as the interpreter itself has it without a terminal

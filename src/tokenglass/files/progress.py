@@ -1,0 +1,66 @@
+"""A bar on stderr while a file is fetched: only on a terminal, so that pipes and logs stay clean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Bar:
+    """Follows one download.
+
+    Attributes:
+        visible: a person is looking: stderr is a terminal and a bar was wanted.
+    """
+
+    def __init__(self, what: str, visible: bool) -> None:
+        self.visible = visible
+        self._what = what
+        self._bar: Any = None
+        self._task: Any = None
+
+    def advance(self, n_bytes: int, total: int) -> None:
+        """`n_bytes` of `total` are here; the bar appears with the first call."""
+        if not self.visible:
+            return
+        if self._bar is None:
+            self._bar = _rich_bar()
+            self._bar.start()
+            self._task = self._bar.add_task(self._what, total=total)
+        self._bar.update(self._task, completed=n_bytes, total=total)
+
+    def waiting(self) -> None:
+        """Another process is fetching the same model."""
+        if self.visible:
+            print(f"{self._what}: waiting for another process that does the same", file=sys.stderr)
+
+    def close(self) -> None:
+        """Leave the line as it is; the cursor comes back."""
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+
+@contextmanager
+def bar(what: str, wanted: bool = True) -> Iterator[Bar]:
+    """A bar for the length of a block; `what` stands before it."""
+    following = Bar(what, wanted and sys.stderr is not None and sys.stderr.isatty())
+    try:
+        yield following
+    finally:
+        following.close()
+
+
+def _rich_bar() -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=Console(stderr=True), transient=True)

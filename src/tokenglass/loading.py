@@ -1,0 +1,80 @@
+"""From a name, a path or an address to a running model."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from tokenglass.errors import Unsupported
+from tokenglass.model import Model
+from tokenglass.tokenizer import from_gguf, load_tokenizer
+
+if TYPE_CHECKING:
+    from tokenglass.files.layout import ModelFiles
+
+EngineName = Literal["onnx", "hf", "server"]
+Precision = Literal["exact", "fast"]
+
+
+def load(
+    source: str | Path = "smollm2",
+    *,
+    engine: EngineName | None = None,
+    precision: Precision = "exact",
+    revision: str | None = None,
+    threads: int | None = None,
+    add_prefix_space: bool | None = None,
+) -> Model:
+    """A model, ready to run; fetched once where it is not on this disk yet.
+
+    Args:
+        source: "smollm2" (the embedded default), a Hugging Face id such as "gpt2", a folder with config.json,
+            safetensors and a tokenizer, or a .gguf file.
+        engine: None picks "onnx", the native engine.
+        precision: "exact" computes with float32 activations; "fast" rounds them to int8 inside matrices that
+            are stored in blocks, and is refused for models that have none.
+        revision: branch, tag or commit of a Hugging Face id.
+        threads: of the computation; None takes every core this process may use.
+        add_prefix_space: put a space before the text, as some tokenizers do; None takes the model's own.
+
+    Raises:
+        ModelNotFound: no such model here, and it could not be fetched.
+        ModelUnsupported: the native engine would not compute it faithfully.
+        Unsupported: an engine that this version does not have.
+    """
+    if engine not in (None, "onnx"):
+        if engine not in ("hf", "server"):
+            raise ValueError(f"engine must be 'onnx', 'hf' or 'server', got {engine!r}")
+        raise Unsupported(f"engine={engine!r}", "this version has the native engine only; leave it out")
+    if precision not in ("exact", "fast"):
+        raise ValueError(f"precision must be 'exact' or 'fast', got {precision!r}")
+    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= 1024):
+        raise ValueError(f"threads must be a whole number in [1, 1024], got {threads!r}")
+    from tokenglass.models import resolve
+
+    files = resolve(str(source), revision=revision)
+    return _load_gguf(files, precision, threads) if files.gguf else _load_folder(files, precision, threads, add_prefix_space)
+
+
+def _load_gguf(files: ModelFiles, precision: Precision, threads: int | None) -> Model:
+    from tokenglass.engines import opening
+    from tokenglass.files.gguf import check_model, read_header
+
+    header = read_header(files.path)
+    check_model(header)
+    opened = opening.open_gguf(files, header, precision)
+    with ThreadPoolExecutor(1) as pool:
+        tokenizer = pool.submit(from_gguf, files.path, header=header)
+        engine = opening.start(opened, threads)
+        return Model(engine, tokenizer.result())
+
+
+def _load_folder(files: ModelFiles, precision: Precision, threads: int | None, add_prefix_space: bool | None) -> Model:
+    from tokenglass.engines import opening
+    from tokenglass.files.safetensors import read_header
+
+    tensors = [(path, read_header(path).tensors) for path in files.weights]
+    opened = opening.open_folder(files, tensors, precision)
+    tokenizer = load_tokenizer(files.path, add_prefix_space=add_prefix_space)
+    return Model(opening.start(opened, threads), tokenizer, opened.generation_defaults)

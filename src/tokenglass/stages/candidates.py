@@ -1,0 +1,67 @@
+"""Sums over a candidate list as llama.cpp's C++ makes them: float32, one after another, in list order.
+
+The order of the additions decides the last bits, and they decide which token stands at a boundary. C's `expf`
+and `logf` are correctly rounded nearly always; so is a float64 result rounded to float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tokenglass.stages.ranking import best_first
+from tokenglass.stages.row import Floats, Ids, Row
+
+
+def total(values: Floats) -> np.float32:
+    """The float32 running sum."""
+    return np.cumsum(values, dtype=np.float32)[-1] if len(values) else np.float32(0.0)
+
+
+def weights_of(values: Floats) -> Floats:
+    """exp(value - largest) in float32."""
+    return np.exp((values - values.max()).astype(np.float64)).astype(np.float32)
+
+
+def softmax_of(values: Floats) -> Floats:
+    """Float32 softmax with a running sum in the order given."""
+    weights = weights_of(values)
+    return weights / total(weights)
+
+
+def softmax(row: Row) -> Floats:
+    """Probabilities of `row.candidates`, in that order."""
+    return softmax_of(row.scores[row.candidates])
+
+
+def logs_of(values: Floats) -> Floats:
+    """Natural logarithms, correctly rounded to float32; -inf for 0."""
+    with np.errstate(divide="ignore"):
+        logs: Floats = np.log(values.astype(np.float64)).astype(np.float32)
+    return logs
+
+
+def entropy_of(p: Floats) -> np.float32:
+    """Entropy in nats as a float32 running sum; tokens of probability 0 add nothing."""
+    p = p[p > 0.0]
+    return total(-p * logs_of(p))
+
+
+def entropy_share(p: Floats) -> np.float32:
+    """Entropy as a share of the most that so many candidates could have."""
+    most = -np.float32(np.log(float(np.float32(1.0) / np.float32(len(p)))))
+    return entropy_of(p) / most
+
+
+def deviation(values: Floats) -> np.float32:
+    """Population standard deviation, both sums in float32."""
+    n = np.float32(len(values))
+    mean = total(values) / n
+    return np.sqrt(total((values - mean) ** 2) / n)
+
+
+def best_first_of(row: Row) -> Ids:
+    """The candidates, best first; as they stand where the row counts as sorted."""
+    ids = row.candidates
+    if row.order is not None and row.is_sorted:
+        return ids
+    return ids[best_first(row.scores[ids])]

@@ -1,0 +1,170 @@
+"""Stages whose threshold follows the entropy: locally typical, eta and top-H sampling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tokenglass.stages import candidates
+from tokenglass.stages.base import BaseStage, Tie, require, require_whole
+from tokenglass.stages.context import Context
+from tokenglass.stages.ranking import reach
+from tokenglass.stages.row import MASKED, Floats, Ids, Row
+from tokenglass.stages.truncation import drop_below
+
+
+@dataclass(frozen=True)
+class TypicalP(BaseStage):
+    """Keep the tokens whose surprise is nearest to the entropy, until they hold probability p.
+
+    The most likely token may be dropped: it can be too predictable.
+
+    Args:
+        p: in (0, 1). Usual range 0.2-0.95.
+        min_keep: keep at least this many, >= 1.
+        tie: "keep_all" stops at the first token with which the sum reaches p and keeps all equally typical
+            ones, as transformers does; "candidate_order" stops at the first with which it exceeds p and leaves
+            the list in order of typicality, as llama.cpp does.
+
+    Raises:
+        ValueError: a parameter outside its range.
+
+    Source: Meister et al. 2022, arXiv:2202.00666.
+
+    >>> from tokenglass.stages.base import scores_of
+    >>> TypicalP(0.5)(scores_of([0.4, 0.2, 0.2, 0.2])).round(3).tolist()
+    [-inf, -1.609, -1.609, -1.609]
+    """
+
+    p: float
+    min_keep: int = 1
+    tie: Tie = "keep_all"
+    name = "typical_p"
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.p < 1.0, "typical_p", "in (0, 1)", self.p)
+        require_whole("min_keep", self.min_keep, 1)
+        require(
+            self.tie in ("keep_all", "candidate_order"), "tie", "'keep_all' or 'candidate_order'", self.tie
+        )
+
+    def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
+        """The typical ones."""
+        if row.argmax < 0:
+            return row, state
+        return (self._with_ties(row) if self.tie == "keep_all" else self._in_order(row)), state
+
+    def _with_ties(self, row: Row) -> Row:
+        ids, scores = row.values()
+        shift = scores - scores.max()
+        weights = np.exp(shift)
+        total = np.float32(weights.sum(dtype=np.float64))
+        p, surprise = weights / total, np.log(total) - shift
+        likely = p > 0.0
+        entropy = np.float32(np.dot(p[likely], surprise[likely]))
+        distance = np.abs(surprise - entropy)
+        segment = reach(distance, p, self.p)
+        running = (segment.before + np.cumsum(p[segment.indexes], dtype=np.float64)).astype(np.float32)
+        last = min(int(np.count_nonzero(running < np.float32(self.p))), len(running) - 1)
+        keep = distance <= distance[segment.indexes[last]]
+        if int(np.count_nonzero(keep)) < self.min_keep:
+            keep[np.argsort(distance, kind="stable")[: self.min_keep]] = True
+        return row.kept_where(ids, keep & (scores > MASKED), entropy_nats=float(entropy))
+
+    def _in_order(self, row: Row) -> Row:
+        ids = candidates.best_first_of(row)
+        p = candidates.softmax_of(row.scores[ids])
+        entropy = candidates.entropy_of(p)
+        typical = np.argsort(np.abs(-candidates.logs_of(p) - entropy), kind="stable")
+        enough = np.cumsum(p[typical], dtype=np.float32) > np.float32(self.p)
+        enough[: self.min_keep - 1] = False
+        last = int(enough.argmax()) + 1 if enough.any() else len(ids)
+        return row.kept(ids[typical[:last]], ranked=False, entropy_nats=float(entropy))
+
+
+@dataclass(frozen=True)
+class EtaCutoff(BaseStage):
+    """Drop tokens less likely than min(epsilon, sqrt(epsilon) exp(-entropy)), but not the most likely one.
+
+    Args:
+        epsilon: in (0, 1). Usual range 3e-4-2e-3.
+        min_keep: the best this many, and all that equal the last of them, are never dropped.
+
+    Raises:
+        ValueError: a parameter outside its range.
+
+    Source: Hewitt et al. 2022, arXiv:2210.15191.
+
+    >>> from tokenglass.stages.base import scores_of
+    >>> EtaCutoff(0.0625)(scores_of([0.01, 0.04, 0.9, 0.05])).round(3).tolist()
+    [-inf, -inf, -0.105, -inf]
+    """
+
+    epsilon: float
+    min_keep: int = 1
+    name = "eta_cutoff"
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.epsilon < 1.0, "eta_cutoff", "in (0, 1)", self.epsilon)
+        require_whole("min_keep", self.min_keep, 1)
+
+    def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
+        """The likely enough."""
+        nats = np.float32(row.moments.entropy_bits * np.log(2.0))
+        epsilon = np.float32(self.epsilon)
+        eta = min(epsilon, np.sqrt(epsilon) * np.exp(-nats))
+        return drop_below(row, eta, self.min_keep), state
+
+
+@dataclass(frozen=True)
+class TopH(BaseStage):
+    """Keep the most likely tokens while their share of the entropy stays within h.
+
+    Of the best 100, renormalised among themselves, tokens stay while the running sum of -p ln p is at most h
+    times their entropy; the first always stays, and nothing past the hundredth does. That is what transformers
+    computes. The paper bounds the entropy of the renormalised kept tokens instead, which keeps more.
+
+    Args:
+        h: in (0, 1].
+
+    Raises:
+        ValueError: h outside its range.
+
+    Source: Potraghloo et al. 2025, arXiv:2509.02510.
+
+    >>> from tokenglass.stages.base import scores_of
+    >>> TopH(0.6)(scores_of([0.5, 0.3, 0.1, 0.1])).round(3).tolist()
+    [-0.693, -inf, -inf, -inf]
+    """
+
+    h: float
+    name = "top_h"
+    _BEST = 100
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.h <= 1.0, "top_h", "in (0, 1]", self.h)
+
+    def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
+        """The best that stay within the share."""
+        if row.argmax < 0:
+            return row, state
+        ids = _best(row, self._BEST)
+        shift = row.scores[ids] - row.scores[ids[0]]
+        log_total = np.float32(np.log(np.exp(shift).sum(dtype=np.float64)))
+        p = np.exp(shift - log_total)
+        # a token of probability 0 has no -p ln p in float32, and neither has anything after it
+        p = p[: int(np.count_nonzero(p))]
+        share = np.cumsum(-p * np.log(p), dtype=np.float64).astype(np.float32)
+        entropy = np.float32(-np.dot(p, (shift - log_total)[: len(p)]))
+        keep = share <= entropy * np.float32(self.h)
+        keep[0] = True
+        return row.kept(ids[: len(p)][keep], ranked=True, entropy_nats=float(entropy)), state
+
+
+def _best(row: Row, n: int) -> Ids:
+    """Exactly the n best, or all there are."""
+    ids = row.ranked(n)[:n]
+    scores: Floats = row.scores[ids]
+    return ids[scores > MASKED]

@@ -1,0 +1,192 @@
+"""Text to ids by Hugging Face's `tokenizers` library, for everything that comes as a tokenizer.json.
+
+The library says which ids; this module adds what it does not say: every token's exact bytes and its place in
+the text's bytes. The library is imported when the first such tokenizer is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from threading import Lock
+from typing import Any
+
+from tokenglass.errors import ModelUnsupported
+from tokenglass.tokenizer.alphabet import (
+    META_SPACE,
+    NEVER_IN_UTF8,
+    byte_token,
+    from_byte_level,
+    from_byte_token,
+    from_meta_space,
+    to_byte_level,
+)
+from tokenglass.tokenizer.core import Kind, Piece, Span
+
+# Steps of a pre-tokenizer that only cut; the others drop or change characters.
+_CUTTERS = {"ByteLevel", "Digits", "Punctuation", "Split", "UnicodeScripts"}
+
+
+class LibraryScheme:
+    """A `tokenizers.Tokenizer` and how its vocabulary writes bytes.
+
+    Args:
+        backend: the library's object; this scheme owns it from now on.
+        unk_token: the model's unknown token, where the backend does not say (Unigram).
+    """
+
+    def __init__(self, backend: Any, unk_token: str | None = None) -> None:
+        backend.no_truncation()  # a tokenizer.json may carry either; nothing is ever cut or padded in silence
+        backend.no_padding()
+        self._backend = backend
+        self._lock = Lock()  # the library's switch for special tokens belongs to the object, not to the call
+        self._added = backend.get_added_tokens_decoder()
+        self.unk_token = unk_token or getattr(backend.model, "unk_token", None)
+        self.size = max([backend.get_vocab_size(with_added_tokens=True), *(i + 1 for i in self._added)])
+        self.special_ids = frozenset(i for i, token in self._added.items() if token.special)
+        self._steps = _steps(backend.pre_tokenizer, "pretokenizers")
+        self._normalizers = _steps(backend.normalizer, "normalizers")
+        decoders = {step["type"] for step in _steps(backend.decoder, "decoders")}
+        self._byte_level = bool({"ByteLevel"} & (decoders | {step["type"] for step in self._steps}))
+        self._word_piece = type(backend.model).__name__ == "WordPiece"
+        self._meta = not self._byte_level and META_SPACE in json.dumps(
+            [self._steps, self._normalizers, _steps(backend.decoder, "decoders")], ensure_ascii=False
+        )
+        self.kind = self._kind()
+        self.prefix_space = any(_adds_space(step) for step in (*self._steps, *self._normalizers))
+        self.missing_bytes = self._missing_bytes()
+        self.lossless = self._is_lossless()
+
+    def pieces(self, text: str, add_special_tokens: bool, parse_special: bool) -> list[Piece]:
+        """The tokens of `text`: (id, (start, end) in its UTF-8 bytes, or None for an added token)."""
+        try:
+            with self._lock:
+                if self._backend.encode_special_tokens is parse_special:
+                    self._backend.encode_special_tokens = not parse_special  # True: as plain text
+                encoding = self._backend.encode(text, add_special_tokens=add_special_tokens)
+        except Exception as error:  # the library raises nothing more specific
+            raise ModelUnsupported(f"the tokenizer failed on this text: {first_line(error)}") from error
+        ids, added = encoding.ids, encoding.special_tokens_mask
+        spans = iter(self._spans(text, encoding, [i for i, mask in zip(ids, added, strict=True) if not mask]))
+        return [(i, None if mask else next(spans)) for i, mask in zip(ids, added, strict=True)]
+
+    def entry(self, token_id: int) -> tuple[bytes, Kind]:
+        """Exact bytes and kind of an id."""
+        token = self._backend.id_to_token(token_id)
+        if token is None:
+            return b"", "control"  # a gap in the numbering
+        if token == self.unk_token and not self._byte_level:  # there it is the end of text, never "unknown"
+            return token.encode(), "unknown"
+        if token_id in self._added:
+            return token.encode(), "control" if token_id in self.special_ids else "normal"
+        if self._byte_level:
+            data = from_byte_level(token)
+            return (token.encode() if data is None else data), "normal"
+        if self._falls_back and (byte := from_byte_token(token)) is not None:
+            return byte, "byte"
+        return self._plain_bytes(token), "normal"
+
+    def named(self, text: str) -> Iterator[int]:
+        """Ids that may stand for exactly `text`, the likeliest first."""
+        model = self._backend.model
+        forms = [text]
+        if self._byte_level:
+            forms.insert(0, to_byte_level(text.encode()))
+        if self._meta:
+            forms.insert(0, text.replace(" ", META_SPACE))
+        if self._word_piece:
+            forms.append(model.continuing_subword_prefix + text)
+        if getattr(model, "end_of_word_suffix", None):
+            forms.insert(0, text.removesuffix(" ") + model.end_of_word_suffix)
+        for form in forms:
+            if (token_id := self._backend.token_to_id(form)) is not None:
+                yield token_id
+
+    def text(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
+        """The ids as text, as the library's decoder writes it."""
+        with self._lock:
+            text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        return text
+
+    @property
+    def _falls_back(self) -> bool:
+        model = self._backend.model
+        return bool(getattr(model, "byte_fallback", type(model).__name__ == "Unigram"))
+
+    def _plain_bytes(self, token: str) -> bytes:
+        """The bytes of a token that is written as text."""
+        if self._meta:
+            return from_meta_space(token)
+        model = self._backend.model
+        if self._word_piece:
+            return str(token).removeprefix(model.continuing_subword_prefix).encode()
+        suffix = getattr(model, "end_of_word_suffix", None)
+        if suffix and token.endswith(suffix):
+            return token.removesuffix(suffix).encode() + b" "
+        return token.encode()
+
+    def _spans(self, text: str, encoding: Any, ids: list[int]) -> list[Span | None]:
+        """Where each token that stands for text lies in the text's bytes.
+
+        The tokens' own bytes say so exactly where together they are the text. Where they are not, because the
+        text was normalised, the library's offsets do, which are no finer than characters.
+        """
+        data = text.encode()
+        pieces = [self.entry(token_id)[0] for token_id in ids]
+        joined = b"".join(pieces)
+        ahead = len(joined) - len(data)
+        if joined[ahead:] == data and (not ahead or (ahead == 1 and joined[:1] == b" " and self.prefix_space)):
+            ends = accumulate((len(piece) for piece in pieces), initial=-ahead)
+            return [(max(a, 0), b) if max(a, 0) < b else None for a, b in pairwise(ends)]
+        at = [0, *accumulate(len(character.encode()) for character in text)]
+        offsets = zip(encoding.offsets, encoding.special_tokens_mask, strict=True)
+        return [(at[a], at[b]) if a < b else None for (a, b), mask in offsets if not mask]
+
+    def _kind(self) -> str:
+        model = type(self._backend.model).__name__
+        if model != "BPE":
+            return model
+        if self._byte_level:
+            return "BPE byte-level"
+        return "BPE byte-fallback" if self._falls_back else "BPE"
+
+    def _missing_bytes(self) -> bytes:
+        if not self._byte_level and not self._falls_back:
+            return b""  # such a vocabulary writes characters; what it lacks becomes the unknown token
+        written = (lambda byte: to_byte_level(bytes([byte]))) if self._byte_level else byte_token
+        exists = self._backend.model.token_to_id
+        lacking = [b for b in range(256) if b not in NEVER_IN_UTF8 and exists(written(b)) is None]
+        return bytes(lacking)
+
+    def _is_lossless(self) -> bool:
+        changes = [step for step in self._steps if step["type"] not in _CUTTERS or step.get("behavior") == "Removed"]
+        strips = any(token.lstrip or token.rstrip for token in self._added.values())
+        return self._byte_level and not (changes or strips or self._normalizers or self.missing_bytes)
+
+
+def first_line(error: BaseException) -> str:
+    """What a library's error says, on one line of bearable length."""
+    return " ".join(str(error).split())[:200]
+
+
+def _steps(component: Any, inner: str) -> list[dict[str, Any]]:
+    """The steps of one of the library's components, sequences unpacked; [] for none."""
+    if component is None:
+        return []
+    return _flat(json.loads(component.__getstate__()), inner)
+
+
+def _flat(state: dict[str, Any], inner: str) -> list[dict[str, Any]]:
+    if state["type"] != "Sequence":
+        return [state]
+    return [step for part in state[inner] for step in _flat(part, inner)]
+
+
+def _adds_space(step: dict[str, Any]) -> bool:
+    """Whether a pre-tokenizer or normalizer puts a space in front of a text."""
+    if step["type"] == "Metaspace":
+        return step.get("prepend_scheme", "always") != "never"
+    if step["type"] == "Prepend":
+        return step["prepend"] in (META_SPACE, " ")
+    return step["type"] == "ByteLevel" and bool(step.get("add_prefix_space"))

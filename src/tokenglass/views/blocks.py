@@ -1,0 +1,109 @@
+"""What the views draw: headings, strips of tokens, running text and tables of short strings.
+
+Every string in a block has been through `tokenglass.text`; no block knows colours, widths or HTML.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["", "heading", "facts", "sentence", "chosen", "removed", "rest", "prompt"]
+Align = Literal["left", "right", "point"]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A heading, some facts or a sentence; `tail` is a quotation whose end matters more than its start."""
+
+    text: str
+    role: Role = "sentence"
+    tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One token in a strip.
+
+    Attributes:
+        text: its safe text.
+        role: "chosen" for one that was written, not given.
+        p: its probability, which colours it, where that is known.
+        hint: more about it, shown where there is a pointer to ask with.
+        below: a short text under it, such as its id.
+    """
+
+    text: str
+    role: Role = ""
+    p: float | None = None
+    hint: str = ""
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """Tokens side by side with a hairline between."""
+
+    pieces: tuple[Piece, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prose:
+    """Running text: what was given, then what was written; `pieces` is that token by token, if known."""
+
+    prompt: str
+    text: str
+    pieces: tuple[Piece, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        key: its key in `Row.cells`.
+        title: what stands above it; "" for none.
+        short: what stands above it on a narrow screen.
+        align: "point" lines numbers up at the decimal point.
+        keep: columns with the lowest `keep` go first where the screen is narrow; 9 never goes.
+    """
+
+    key: str
+    title: str
+    align: Align = "left"
+    keep: int = 9
+    short: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table.
+
+    Attributes:
+        cells: column key -> text; "note" stands at the end of the row, under no column.
+        share: the bar's length as a fraction of 1, or None for no bar.
+        role: what kind of row it is.
+        tints: column key -> the probability that colours the cell.
+    """
+
+    cells: dict[str, str]
+    share: float | None = None
+    role: Role = ""
+    tints: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under columns; `bars` says whether a bar from 0 to 100 % follows."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    bars: bool = False
+
+
+Block = Line | Strip | Prose | Table
+
+SIGN = re.compile(
+    "(⟨[^⟩]*⟩|[·⏎⇥◌])"
+)  # the notation of `safe_text`, to be set apart from the characters themselves

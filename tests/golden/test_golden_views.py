@@ -1,0 +1,31 @@
+"""Views as stored files, reviewed by eye: `TOKENGLASS_REWRITE_GOLDEN=1 pytest tests/golden` rewrites them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.unit.view_samples import RESULTS
+from tokenglass.views.html import to_html
+from tokenglass.views.terminal import to_text
+
+HERE = Path(__file__).parent
+
+DRAWN = {
+    "txt": lambda result: f"{to_text(result, 80)}\n\n{'=' * 20}\n\n{to_text(result, 20)}\n",
+    "html": lambda result: to_html(result).replace("<tr", "\n<tr").replace("<div", "\n<div") + "\n",
+    "json": lambda result: json.dumps(result.to_dict(), indent=1, allow_nan=False) + "\n",
+}
+
+
+@pytest.mark.parametrize("form", DRAWN)
+@pytest.mark.parametrize("name", RESULTS)
+def test_view_is_as_reviewed(name: str, form: str) -> None:
+    drawn = DRAWN[form](RESULTS[name])
+    path = HERE / f"{name}.{form}"
+    if os.environ.get("TOKENGLASS_REWRITE_GOLDEN"):
+        path.write_text(drawn, encoding="utf-8", newline="\n")
+    assert drawn == path.read_text(encoding="utf-8")
