@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Literal
 
 from tokenglass.errors import Unsupported
 from tokenglass.model import Model
-from tokenglass.tokenizer import from_gguf, load_tokenizer
+from tokenglass import tokenizer as tokenizers
 
 if TYPE_CHECKING:
     from tokenglass.files.layout import ModelFiles
+    from tokenglass.tokenizer import Tokenizer
 
 EngineName = Literal["onnx", "hf", "server"]
 Precision = Literal["exact", "fast"]
@@ -57,6 +58,27 @@ def load(
     return _load_gguf(files, precision, threads) if files.gguf else _load_folder(files, precision, threads, add_prefix_space)
 
 
+def load_tokenizer(
+    source: str | Path = "smollm2", *, add_prefix_space: bool | None = None, revision: str | None = None
+) -> Tokenizer:
+    """A tokenizer alone, without the weights beside it.
+
+    Args:
+        source: as for `load`; also a tokenizer.json, a vocabulary-only .gguf, or a folder with vocab.json and
+            merges.txt or with encoder.json and vocab.bpe.
+        add_prefix_space: put a space before the text; None takes the tokenizer's own habit.
+        revision: branch, tag or commit of a Hugging Face id.
+
+    Raises:
+        ModelNotFound: no such tokenizer here, and it could not be fetched.
+        ModelUnsupported: a kind of tokenizer that would not be reproduced faithfully.
+    """
+    from tokenglass.models import tokenizer_source
+
+    local = tokenizer_source(source, revision=revision)
+    return tokenizers.load_tokenizer(local, add_prefix_space=add_prefix_space)
+
+
 def _load_gguf(files: ModelFiles, precision: Precision, threads: int | None) -> Model:
     from tokenglass.engines import opening
     from tokenglass.files.gguf import check_model, read_header
@@ -65,7 +87,7 @@ def _load_gguf(files: ModelFiles, precision: Precision, threads: int | None) -> 
     check_model(header)
     opened = opening.open_gguf(files, header, precision)
     with ThreadPoolExecutor(1) as pool:
-        tokenizer = pool.submit(from_gguf, files.path, header=header)
+        tokenizer = pool.submit(tokenizers.from_gguf, files.path)
         engine = opening.start(opened, threads)
         return Model(engine, tokenizer.result())
 
@@ -76,5 +98,5 @@ def _load_folder(files: ModelFiles, precision: Precision, threads: int | None, a
 
     tensors = [(path, read_header(path).tensors) for path in files.weights]
     opened = opening.open_folder(files, tensors, precision)
-    tokenizer = load_tokenizer(files.path, add_prefix_space=add_prefix_space)
+    tokenizer = tokenizers.load_tokenizer(files.path, add_prefix_space=add_prefix_space)
     return Model(opening.start(opened, threads), tokenizer, opened.generation_defaults)

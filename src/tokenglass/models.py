@@ -10,13 +10,16 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tokenglass.errors import ModelNotFound, ModelUnsupported, TokenglassError, Unsupported
-from tokenglass.files import added, cache, checking, embedded, hub, layout
-from tokenglass.files.checking import Checked
+from tokenglass.files import cache, embedded, hub, layout
 from tokenglass.files.layout import ModelFiles
 from tokenglass.files.progress import bar as progress_bar
 from tokenglass.files.tensors import shown
+
+if TYPE_CHECKING:
+    from tokenglass.files.checking import Checked
 
 __all__ = [
     "Checked",
@@ -126,6 +129,8 @@ def add(file: str | Path) -> ModelRow:
         ModelDamaged: the file is broken, or not the one its name promises.
         ModelUnsupported: another kind of file, or the name is taken.
     """
+    from tokenglass.files import added
+
     name, final = added.add(Path(file))
     pin = embedded.PINS.get(name)
     return _row(layout.from_gguf(final, name, licence=pin.licence if pin else ""), "added")
@@ -156,7 +161,9 @@ def check(source: str) -> Checked:
     if files is None:
         path(source)
         raise AssertionError("unreachable: path raises for what is not here")
-    return checking.check_files(files, pin=embedded.PINS.get(source))
+    from tokenglass.files.checking import check_files
+
+    return check_files(files, pin=embedded.PINS.get(source))
 
 
 def _embedded_row(name: str, pin: embedded.Pin) -> ModelRow:
@@ -167,7 +174,9 @@ def _embedded_row(name: str, pin: embedded.Pin) -> ModelRow:
 
 def _row(files: ModelFiles, where: str) -> ModelRow:
     digest = "".join(cache.known_digest(path) for path in files.weights) if len(files.weights) == 1 else ""
-    licence = files.licence or checking.licence_of(files)
+    from tokenglass.files.checking import licence_of
+
+    licence = files.licence or licence_of(files)
     return ModelRow(files.name, where, files.path, files.n_bytes, licence, True, digest)
 
 

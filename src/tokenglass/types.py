@@ -170,8 +170,11 @@ class Stage:
         params: its parameters.
         alive: tokens with a probability above zero afterwards.
         mass_kept: share of the incoming probability that survived, in [0, 1].
-        entropy_bits: entropy afterwards.
-        argmax: id of the most likely token afterwards.
+        entropy_bits: entropy afterwards; NaN where a score is NaN or infinite, so that there is no distribution.
+        argmax: id of the most likely token afterwards; -1 when none is alive.
+        removed: how many tokens it removed.
+        changed: how many of the tokens alive afterwards have another score than before.
+        facts: numbers of its own, such as the temperature it arrived at or the random number it drew.
     """
 
     name: str
@@ -180,6 +183,9 @@ class Stage:
     mass_kept: float
     entropy_bits: float
     argmax: int
+    removed: int = 0
+    changed: int = 0
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)

@@ -1,6 +1,6 @@
 """The command line: `tokenglass "PROMPT"` and its commands.
 
-`main` is the console script. What a command prints is the business of `views`; what it computes, the library's.
+`main` is the console script. What is printed is the business of `views`; what is computed, of the library.
 
 Exit codes: 0 done; 2 the command line is wrong; 3 a model or file cannot be used; 4 the engine failed;
 130 interrupted. An error is one line on stderr: the cause, and what to type next. With `--json` stdout holds

@@ -91,4 +91,4 @@ def _discard_output() -> None:
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (OSError, ValueError):
-        sys.stdout = None  # type: ignore[assignment]  # as the interpreter itself has it without a terminal
+        sys.stdout = None  # as the interpreter itself has it without a terminal

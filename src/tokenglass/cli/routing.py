@@ -1,8 +1,8 @@
 """From the words typed to a command, before Typer, whose callback with a positional would swallow commands.
 
 A first word that names a command is the command, options may stand before it; anything else is a prompt for
-`explore`. `tokenglass -- models` is a prompt. Options that are generation keywords (`--num-beams 5`) are taken
-out here, so that every keyword of the library is an option without being listed twice.
+`explore`. `tokenglass -- models` is a prompt. Options that are generation keywords (`--num-beams 5`) are
+taken out here, so that every keyword of the library is an option without being listed twice.
 """
 
 from __future__ import annotations

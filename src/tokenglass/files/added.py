@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 
 from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported
@@ -90,6 +89,8 @@ def _stem(name: str) -> str:
 
 def _member(wheel: Path) -> tuple[str, int]:
     """Path and size of the one GGUF inside a wheel."""
+    import zipfile
+
     with open_model(wheel) as (file, _):
         try:
             entries = zipfile.ZipFile(file).infolist()

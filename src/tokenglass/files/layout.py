@@ -5,7 +5,6 @@ Knows names, not contents: no header is read here, so that a warm start stays sh
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,6 +98,8 @@ class ModelFiles:
         """
         if len(self.weights) == 1:
             return cache.digest_of(self.weights[0])
+        import hashlib
+
         lines = "".join(f"{cache.digest_of(path)}  {path.name}\n" for path in self.weights)
         return hashlib.sha256(lines.encode()).hexdigest()
 

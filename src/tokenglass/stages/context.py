@@ -71,7 +71,9 @@ class Context:
             ValueError: this context has no source of random numbers.
         """
         if self.source is None:
-            raise ValueError(f"{purpose!r} needs random numbers: give the context a source, such as Philox(seed)")
+            raise ValueError(
+                f"{purpose!r} needs random numbers: give the context a source, such as Philox(seed)"
+            )
         return self.source.uniform(self.position, purpose, k)
 
 

@@ -160,7 +160,7 @@ def breakers_from_text(
                 found[(token_id,)] = None
                 continue
             for n in range(1, len(sought)):
-                if word.endswith(sought[:n]):
-                    rest = sought[n:].decode(errors="ignore")
+                rest = sought[n:].decode(errors="ignore")
+                if rest and word.endswith(sought[:n]):
                     found[(token_id, *list(tokenize(rest))[:_MAX_TAIL])] = None
     return tuple(found)

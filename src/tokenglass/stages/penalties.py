@@ -236,5 +236,6 @@ class ExponentialDecayLengthPenalty(BaseStage):
 
 def repelled(scores: Floats, penalty: np.float32) -> Floats:
     """Negative scores multiplied by the penalty, others divided by it."""
-    repelled: Floats = np.where(scores < 0, scores * penalty, scores / penalty)
+    with np.errstate(over="ignore"):
+        repelled: Floats = np.where(scores < 0, scores * penalty, scores / penalty)
     return repelled

@@ -83,7 +83,7 @@ class Tokenizer:
         self.chat_template = chat_template
         self._size = scheme.size if size is None else size
         if self._size < scheme.size:
-            raise ValueError(f"size must be at least the {scheme.size:,} tokens there are, got {self._size:,}")
+            raise ValueError(f"size must be at least {scheme.size}, the number of tokens, got {self._size}")
         self._entries: dict[int, Token] = {}
 
     def __len__(self) -> int:
@@ -231,7 +231,7 @@ class Tokenizer:
         raise ValueError(f'no single token is "{_quote(text)}": {really}{hint}')
 
     def padded_to(self, size: int) -> Tokenizer:
-        """This tokenizer for a model with more rows than tokens: the rows above are control tokens without text.
+        """This tokenizer for a model with more rows than tokens; the rows above stand for no text.
 
         Raises:
             ValueError: fewer rows than tokens.
@@ -241,7 +241,7 @@ class Tokenizer:
         )
 
     def to_json(self) -> str:
-        """A GGUF's vocabulary as one document, for `tokenglass.tokenizer.from_json`, which is quicker to load.
+        """A GGUF's vocabulary as one document, which `tokenglass.tokenizer.from_json` loads more quickly.
 
         Raises:
             Unsupported: the tokenizer comes from a tokenizer.json or such, which can be loaded itself.
@@ -266,7 +266,7 @@ class Tokenizer:
         """With or without the space in front, in another case, or the longest token that begins the text."""
         bare = text.lstrip(" ")
         variants = [" " + bare, bare]
-        variants += [form for v in (text, *variants) for form in (v.lower(), v.capitalize(), v.title(), v.upper())]
+        variants += [f(form) for form in (text, *variants) for f in (str.lower, str.title, str.upper)]
         beginnings = (text[:end] for end in range(min(len(text), _QUOTED), 0, -1))
         for variant in (*variants, *beginnings):
             if (found := self._exactly(variant)) is not None:

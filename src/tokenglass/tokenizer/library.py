@@ -22,7 +22,8 @@ from tokenglass.tokenizer.alphabet import (
     from_meta_space,
     to_byte_level,
 )
-from tokenglass.tokenizer.core import Kind, Piece, Span
+from tokenglass.tokenizer.core import Piece, Span
+from tokenglass.types import Kind
 
 # Steps of a pre-tokenizer that only cut; the others drop or change characters.
 _CUTTERS = {"ByteLevel", "Digits", "Punctuation", "Split", "UnicodeScripts"}
@@ -136,7 +137,7 @@ class LibraryScheme:
         pieces = [self.entry(token_id)[0] for token_id in ids]
         joined = b"".join(pieces)
         ahead = len(joined) - len(data)
-        if joined[ahead:] == data and (not ahead or (ahead == 1 and joined[:1] == b" " and self.prefix_space)):
+        if joined == data or (self.prefix_space and joined == b" " + data):
             ends = accumulate((len(piece) for piece in pieces), initial=-ahead)
             return [(max(a, 0), b) if max(a, 0) < b else None for a, b in pairwise(ends)]
         at = [0, *accumulate(len(character.encode()) for character in text)]
@@ -160,7 +161,9 @@ class LibraryScheme:
         return bytes(lacking)
 
     def _is_lossless(self) -> bool:
-        changes = [step for step in self._steps if step["type"] not in _CUTTERS or step.get("behavior") == "Removed"]
+        changes = any(
+            step["type"] not in _CUTTERS or step.get("behavior") == "Removed" for step in self._steps
+        )
         strips = any(token.lstrip or token.rstrip for token in self._added.values())
         return self._byte_level and not (changes or strips or self._normalizers or self.missing_bytes)
 
@@ -186,7 +189,7 @@ def _flat(state: dict[str, Any], inner: str) -> list[dict[str, Any]]:
 def _adds_space(step: dict[str, Any]) -> bool:
     """Whether a pre-tokenizer or normalizer puts a space in front of a text."""
     if step["type"] == "Metaspace":
-        return step.get("prepend_scheme", "always") != "never"
+        return bool(step.get("prepend_scheme", "always") != "never")
     if step["type"] == "Prepend":
-        return step["prepend"] in (META_SPACE, " ")
-    return step["type"] == "ByteLevel" and bool(step.get("add_prefix_space"))
+        return bool(step["prepend"] in (META_SPACE, " "))
+    return bool(step["type"] == "ByteLevel") and step.get("add_prefix_space") is True

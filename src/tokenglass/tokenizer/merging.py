@@ -15,8 +15,8 @@ Rank = Callable[[str, str], float | None]
 def merge(parts: list[str], rank: Rank) -> list[str]:
     """Merge neighbours in order of rank, the leftmost first among equals.
 
-    A heap holds every pair of neighbours that may merge; pairs that a merge made impossible stay in it and are
-    skipped when their turn comes. n log n for n parts, so 100,000 newlines are no worse than other text.
+    A heap holds every pair of neighbours that may merge; pairs that a merge made impossible stay in it and
+    are skipped when their turn comes. n log n for n parts, so 100,000 newlines are no worse than other text.
 
     Args:
         parts: the symbols to start from, none empty; the list is changed.

@@ -1,7 +1,7 @@
 """Text to ids by a GGUF's own vocabulary, exactly as llama.cpp does it.
 
-Byte-level BPE cuts text into words and merges bytes by a list of merges; SentencePiece's way merges characters
-by the score of the token they make. In both, special tokens are cut out of the text first.
+Byte-level BPE cuts text into words and merges bytes by a list of merges; SentencePiece's way merges
+characters by the score of the token they make. In both, special tokens are cut out of the text first.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from tokenglass.tokenizer.alphabet import (
     from_meta_space,
     to_byte_level,
 )
-from tokenglass.tokenizer.core import Kind, Piece
+from tokenglass.tokenizer.core import Piece
 from tokenglass.tokenizer.merging import merge
 from tokenglass.tokenizer.splitting import RULES, Splitter
 from tokenglass.tokenizer.vocabulary import BYTE_LEVEL, GgufVocabulary, TokenType
+from tokenglass.types import Kind
 
 _NOT_TEXT = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.UNUSED)
+_MARKERS = (TokenType.CONTROL, TokenType.UNKNOWN, TokenType.USER_DEFINED)
 _WHITE_SPACE = " \t\n\v\f\r"  # C's isspace
 _REMEMBERED_WORD = 64  # characters; longer ones are rare, and remembering them would not bound the memory
 _REMEMBERED_WORDS = 1 << 15
@@ -53,8 +55,8 @@ class GgufScheme:
         self._ids = vocabulary.ids
         self._remembered = lru_cache(_REMEMBERED_WORDS)(self._word)
         # longest first, as llama.cpp looks for them
-        markers = [i for i, kind in vocabulary.types.items() if kind in (*_NOT_TEXT[:2], TokenType.USER_DEFINED)]
-        self._markers = sorted(markers, key=lambda i: -len(vocabulary.tokens[i].encode("utf-8", "surrogateescape")))
+        markers = [i for i, kind in vocabulary.types.items() if kind in _MARKERS]
+        self._markers = sorted(markers, key=lambda i: -len(_raw(vocabulary.tokens[i])))
 
     def pieces(self, text: str, add_special_tokens: bool, parse_special: bool) -> list[Piece]:
         """The tokens of `text`: (id, (start, end) in its UTF-8 bytes, or None for an added token)."""
@@ -79,7 +81,7 @@ class GgufScheme:
         token, kind = self.vocabulary.tokens[token_id], self.vocabulary.token_type(token_id)
         if kind in _NOT_TEXT or kind == TokenType.USER_DEFINED:
             named: dict[int, Kind] = {TokenType.UNKNOWN: "unknown", TokenType.USER_DEFINED: "normal"}
-            return token.encode("utf-8", "surrogateescape"), named.get(kind, "control")
+            return _raw(token), named.get(kind, "control")
         if kind == TokenType.BYTE and (byte := from_byte_token(token)) is not None:
             return byte, "byte"
         return self._bytes(token), "normal"
@@ -115,7 +117,7 @@ class GgufScheme:
         left, *rest = part.split(marker)
         yield left
         for right in rest:
-            length = len(marker.encode("utf-8", "surrogateescape"))
+            length = len(_raw(marker))
             if self.vocabulary.strips_after_special and marker not in ("<unk>", "<s>", "<|endoftext|>"):
                 stripped = right.lstrip(_WHITE_SPACE)
                 length += len(right) - len(stripped)
@@ -124,7 +126,7 @@ class GgufScheme:
             yield right
 
     def _plain(self, text: str, at: int, fresh: bool, found: list[Piece]) -> int:
-        """Append the tokens of a stretch without special tokens that begins at byte `at`; its length in bytes."""
+        """Append the tokens of a stretch that begins at byte `at`, no special token in it; its bytes."""
         start = at
         if self.prefix_space and self._wants_space(text, fresh):
             text, at = " " + text, at - 1
@@ -201,7 +203,7 @@ class ByteLevelBpe(GgufScheme):
 
     def _bytes(self, token: str) -> bytes:
         data = from_byte_level(token)
-        return token.encode("utf-8", "surrogateescape") if data is None else data
+        return _raw(token) if data is None else data
 
     def _written(self, text: str) -> str:
         return to_byte_level(text.encode())
@@ -215,7 +217,8 @@ class ScoredMerges(GgufScheme):
 
     def __init__(self, vocabulary: GgufVocabulary, add_prefix_space: bool | None = None) -> None:
         super().__init__(vocabulary, add_prefix_space)
-        self._byte_ids = {byte: token_id for byte in range(256) if (token_id := self._byte_id(byte)) is not None}
+        found = ((byte, self._byte_id(byte)) for byte in range(256))
+        self._byte_ids = {byte: token_id for byte, token_id in found if token_id is not None}
         self.missing_bytes = bytes(sorted({*range(256)} - self._byte_ids.keys() - NEVER_IN_UTF8))
         # Where no token has a space behind another character, nothing merges across such a place.
         joined = any(META_SPACE in token.lstrip(META_SPACE) for token in vocabulary.tokens)
@@ -266,6 +269,11 @@ class ScoredMerges(GgufScheme):
 
     def _written(self, text: str) -> str:
         return text.replace(" ", META_SPACE)
+
+
+def _raw(token: str) -> bytes:
+    """The bytes of a token that is written as it is."""
+    return token.encode("utf-8", "surrogateescape")
 
 
 def scheme_for(vocabulary: GgufVocabulary, add_prefix_space: bool | None = None) -> GgufScheme:

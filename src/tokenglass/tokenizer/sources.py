@@ -7,36 +7,24 @@ business. What transformers reads from the files beside a tokenizer.json is read
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from tokenglass.errors import EngineError, ModelDamaged, ModelNotFound, ModelUnsupported
+from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported
 from tokenglass.text import safe_line
+from tokenglass.tokenizer.configured import finished, parsed, read_text, side_file, sized
 from tokenglass.tokenizer.core import Tokenizer
-from tokenglass.tokenizer.library import LibraryScheme, first_line
+from tokenglass.tokenizer.library import first_line
 from tokenglass.tokenizer.schemes import scheme_for
 from tokenglass.tokenizer.vocabulary import GgufVocabulary, from_metadata
 
-MAX_FILE = 256 << 20  # bytes; the largest published tokenizer.json has about 35 million
-MAX_SIDE_FILE = 16 << 20
+if TYPE_CHECKING:
+    from tokenglass.files.gguf import GgufHeader
 
-_ROLES = ("bos", "eos", "unk", "sep", "pad", "cls", "mask")
+MAX_FILE = 64 << 20  # bytes; the largest published tokenizer.json has about 35 million
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-# Where the files say nothing, transformers' classes do (their __init__ defaults).
-_ENDOFTEXT = {"bos": "<|endoftext|>", "eos": "<|endoftext|>", "unk": "<|endoftext|>"}
-_CLASS_TOKENS = {
-    "GPT2Tokenizer": _ENDOFTEXT,
-    "GPTNeoXTokenizer": _ENDOFTEXT,
-    "Qwen2Tokenizer": {"eos": "<|endoftext|>", "unk": "<|endoftext|>", "pad": "<|endoftext|>"},
-    "LlamaTokenizer": {"bos": "<s>", "eos": "</s>", "unk": "<unk>"},
-}
-_FAMILY_CLASS = {
-    "gpt2": "GPT2Tokenizer",
-    "gpt_neox": "GPTNeoXTokenizer",
-    "qwen2": "Qwen2Tokenizer",
-    "qwen3": "Qwen2Tokenizer",
-}
 T = TypeVar("T")
 
 
@@ -44,8 +32,8 @@ def load_tokenizer(source: str | Path, *, add_prefix_space: bool | None = None) 
     """A tokenizer from files on this machine.
 
     Args:
-        source: a folder with tokenizer.json, or vocab.json and merges.txt, or encoder.json and vocab.bpe, or one
-            .gguf; or a tokenizer.json or .gguf file itself (one without weights will do).
+        source: a folder with tokenizer.json, or vocab.json and merges.txt, or encoder.json and vocab.bpe, or
+            one .gguf; or a tokenizer.json or .gguf file itself (one without weights will do).
         add_prefix_space: put a space before every text, or do not, whatever the files say.
 
     Raises:
@@ -56,19 +44,25 @@ def load_tokenizer(source: str | Path, *, add_prefix_space: bool | None = None) 
     path = Path(source)
     if path.is_dir():
         return _from_folder(path, add_prefix_space)
+    sized(path, sys.maxsize)
     if path.suffix == ".gguf":
         return from_gguf(path, add_prefix_space)
     if path.suffix == ".json" and path.name not in ("vocab.json", "encoder.json"):
         return from_tokenizer_json(path, add_prefix_space)
-    if not path.exists():
-        raise ModelNotFound(f"no tokenizer at {safe_line(str(path))}: give a folder, a tokenizer.json or a .gguf")
     raise ModelUnsupported(
-        f"{safe_line(path.name)} is no tokenizer that can be read; give its folder, a tokenizer.json or a .gguf"
+        f"{safe_line(path.name)} is no tokenizer; give its folder, a tokenizer.json or a .gguf file"
     )
 
 
-def from_gguf(path: str | Path, add_prefix_space: bool | None = None) -> Tokenizer:
+def from_gguf(
+    path: str | Path, add_prefix_space: bool | None = None, *, header: GgufHeader | None = None
+) -> Tokenizer:
     """The tokenizer in a GGUF file, with llama.cpp's ids.
+
+    Args:
+        path: the file.
+        add_prefix_space: as for `load_tokenizer`.
+        header: of that file, where it was read already.
 
     Raises:
         ModelNotFound, ModelUnsupported, ModelDamaged: as `load_tokenizer`.
@@ -76,7 +70,7 @@ def from_gguf(path: str | Path, add_prefix_space: bool | None = None) -> Tokeniz
     from tokenglass.files.gguf import read_header
 
     path = Path(path)
-    metadata = read_header(path).metadata
+    metadata = (header or read_header(path)).metadata
     return _from_vocabulary(from_metadata(metadata, safe_line(path.name)), add_prefix_space)
 
 
@@ -96,16 +90,17 @@ def from_tokenizer_json(path: str | Path, add_prefix_space: bool | None = None) 
         ModelNotFound, ModelUnsupported, ModelDamaged: as `load_tokenizer`.
     """
     path = Path(path)
-    text = _read(path, MAX_FILE)
+    text = read_text(path, MAX_FILE)
     unk_token = None
     if add_prefix_space is not None or '"Unigram"' in text:
-        document = _parsed(text, path)
+        document = parsed(text, path)
         unk_token = _unigram_unknown(document)
         if add_prefix_space is not None:
             text = json.dumps(with_prefix_space(document, add_prefix_space), ensure_ascii=False)
-    tokenizers = _library()
+    import tokenizers
+
     backend = _built(path, lambda: tokenizers.Tokenizer.from_str(text))
-    return _finished(backend, path.parent, unk_token)
+    return finished(backend, path.parent, unk_token)
 
 
 def from_vocab_merges(
@@ -118,16 +113,17 @@ def from_vocab_merges(
     """
     vocab, merges = Path(vocab), Path(merges)
     for path in (vocab, merges):
-        _sized(path, MAX_FILE)
-    tokenizers = _library()
-    config = _side_file(vocab.parent / "tokenizer_config.json")
+        sized(path, MAX_FILE)
+    import tokenizers
+
+    config = side_file(vocab.parent / "tokenizer_config.json")
     space = config.get("add_prefix_space", False) if add_prefix_space is None else add_prefix_space
     backend = _built(
         vocab, lambda: tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(vocab), str(merges)))
     )
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=bool(space))
     backend.decoder = tokenizers.decoders.ByteLevel()
-    return _finished(backend, vocab.parent, None, family_class="GPT2Tokenizer")
+    return finished(backend, vocab.parent, class_name="GPT2Tokenizer")
 
 
 def with_prefix_space(document: dict[str, Any], wanted: bool) -> dict[str, Any]:
@@ -184,16 +180,10 @@ def _from_vocabulary(vocabulary: GgufVocabulary, add_prefix_space: bool | None) 
     )
 
 
-def _finished(backend: Any, folder: Path, unk_token: str | None, family_class: str | None = None) -> Tokenizer:
-    """Special tokens, roles and chat template from the files beside a tokenizer, as transformers reads them."""
-    config = _side_file(folder / "tokenizer_config.json")
-    if "added_tokens_decoder" not in config:
-        config |= _side_file(folder / "special_tokens_map.json")
-    if family_class is None:
-        declared = config.get("tokenizer_class") or _FAMILY_CLASS.get(
-            str(_side_file(folder / "config.json").get("model_type")), ""
-        )
-        family_class = str(declared).removesuffix("Fast")
-    else:
-        _add_ends(backend, config)
-    ...
+def _built(path: Path, build: Callable[[], T]) -> T:
+    """What `build` makes of a file, with the library's errors as one line."""
+    try:
+        return build()
+    except Exception as error:  # the library raises nothing more specific
+        name = safe_line(path.name)
+        raise ModelDamaged(f"{name} is damaged: {first_line(error)}; get the file again") from error

@@ -18,18 +18,11 @@ from tokenglass.tokenizer.unicode_ranges import WHITE_SPACE, char_class
 
 _CONTRACTION = r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]"
 _SPACES = r"[\s]*[\r\n]+|[\s]+(?![^\s])|[\s]+"
-_GPT2 = (
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|[\s]+(?![^\s])|[\s]+"  # OpenAI's encoder.py
-)
-_LLAMA3 = (
-    _CONTRACTION + r"|[^\r\n\p{L}\p{N}]?[\p{L}]+|[\p{N}]{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _SPACES
-)  # groups of three digits
-_QWEN2 = _LLAMA3.replace("{1,3}", "")  # single digits
-_QWEN35 = (
-    _CONTRACTION
-    + r"|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|[\p{N}]| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|"
-    + _SPACES  # marks belong to the word
-)
+# OpenAI's encoder.py; Llama 3 in groups of three digits; Qwen2 in single digits; Qwen3.5 with marks in words
+_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?[\p{L}]+| ?[\p{N}]+| ?[^\s\p{L}\p{N}]+|[\s]+(?![^\s])|[\s]+"
+_LLAMA3 = _CONTRACTION + r"|[^\r\n\p{L}\p{N}]?[\p{L}]+|[\p{N}]{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|" + _SPACES
+_QWEN2 = _LLAMA3.replace("{1,3}", "")
+_QWEN35 = _QWEN2.replace(r"[\p{L}]+", r"[\p{L}\p{M}]+").replace(r"[^\s\p{L}", r"[^\s\p{L}\p{M}")
 # A letter that is no small one, then one that is no capital, ASCII alone being asked for its case.
 _CASED = r"[^\r\n\p{L}\p{N}]?[\p{L-a}]*[\p{L-A}]+", r"[^\r\n\p{L}\p{N}]?[\p{L-a}]+[\p{L-A}]*"
 _TEKKEN = rf"{_CASED[0]}|{_CASED[1]}|[\p{{N}}]| ?[^\s\p{{L}}\p{{N}}]+[\r\n/]*|{_SPACES}"
@@ -91,10 +84,10 @@ RULES: dict[str, Rule] = _RULES | {
 
 
 class Splitter:
-    """Cuts text by one rule's patterns.
+    r"""Cuts text by one rule's patterns.
 
-    >>> Splitter(RULES["smollm"].patterns).words("It's 42!\\n\\n  ok")
-    ['It', "'s", ' ', '4', '2', '!', '\\n\\n ', ' ok']
+    >>> Splitter(RULES["smollm"].patterns).words("It's 42!\n\n  ok")
+    ['It', "'s", ' ', '4', '2', '!', '\n\n ', ' ok']
     """
 
     def __init__(self, patterns: tuple[str, ...]) -> None:
@@ -117,4 +110,5 @@ def _compiled(pattern: str, ascii_only: bool) -> re.Pattern[str]:
     letters = char_class("L", ascii_only)  # begins with A-Za-z in both forms
     pattern = pattern.replace(r"\p{L-a}", letters.replace("a-z", "", 1))
     pattern = pattern.replace(r"\p{L-A}", letters.replace("A-Z", "", 1))
-    return re.compile(f"({pattern})".replace(r"[\s]", f"[{WHITE_SPACE}]").replace(r"[^\s", f"[^{WHITE_SPACE}"))
+    pattern = pattern.replace(r"[\s]", f"[{WHITE_SPACE}]").replace(r"[^\s", f"[^{WHITE_SPACE}")
+    return re.compile(f"({pattern})")

@@ -1,7 +1,7 @@
-"""General categories of Unicode 15.1 as ranges of code points: letters, numbers, marks, punctuation, symbols.
+r"""General categories of Unicode 15.1 as ranges of code points: letters, numbers, marks, punctuation, symbols.
 
 llama.cpp cuts text by this version, whatever Python or library is installed: the categories in `unicodedata`
-change with Python, those behind `\\p{L}` with the regex engine, and token ids with either. The data is the
+change with Python, those behind `\p{L}` with the regex engine, and token ids with either. The data is the
 Unicode Character Database's UnicodeData.txt (https://www.unicode.org/Public/15.1.0/ucd/).
 """
 

@@ -37,10 +37,10 @@ class TokenType(IntEnum):
 
 # Tokens that llama.cpp takes for control tokens by their names, whatever type the file gives them
 # (src/llama-vocab.cpp, "control-looking token"): those that end a text ...
-_END_NAMES = frozenset(
+_END_NAMES = (
     "<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|calls|> <|flush|> <end_of_turn> <|endoftext|> </s> "
     "<|eom_id|> <EOT> _<EOT> [EOT] [EOS] <|end_of_text|> <end_of_utterance> <eos> <turn|> <|tool_response> "
-    "<｜end▁of▁sentence｜> [e~[ <|ifm|im_end|>".split()
+    "<｜end▁of▁sentence｜> [e~[ <|ifm|im_end|>"
 )
 # ... and those for filling gaps in code, unless the file names the token for that purpose.
 _FILL_NAMES = {
@@ -176,8 +176,8 @@ def _supported_model(metadata: Mapping[str, Any], file_name: str) -> str:
     if model is None or model in ("none", "no_vocab"):
         raise ModelUnsupported(f"{file_name} holds no vocabulary; load the tokenizer from the model's folder")
     raise ModelUnsupported(
-        f"{file_name} has a vocabulary of kind {safe_text(str(model))[:40]!r}, and only gpt2 (byte-level BPE) "
-        "and llama (SentencePiece) are supported; load a folder with the model's tokenizer.json"
+        f"{file_name} has a vocabulary of kind {safe_text(str(model))[:40]!r}; only gpt2 (byte-level BPE) and "
+        "llama (SentencePiece) can be read: load a folder with the model's tokenizer.json"
     )
 
 
@@ -229,7 +229,7 @@ def _scores(metadata: Mapping[str, Any], n_tokens: int, file_name: str) -> list[
         return [0.0] * n_tokens
     scores = _numbers(metadata, "scores", n_tokens, file_name)
     if not np.isfinite(scores).all():
-        raise ModelDamaged(f"{file_name}: tokenizer.ggml.scores holds a value that is no number; get the file again")
+        raise ModelDamaged(f"{file_name}: a score of the vocabulary is no number; get the file again")
     return [float(score) for score in scores]
 
 
@@ -238,8 +238,8 @@ def _types(metadata: Mapping[str, Any], ids: dict[str, int], file_name: str) -> 
     types = {}
     if "tokenizer.ggml.token_type" in metadata:
         kinds = _numbers(metadata, "token_type", len(ids), file_name)
-        types = {int(token_id): int(kinds[token_id]) for token_id in np.flatnonzero(kinds != TokenType.NORMAL)}
-    names = set(_END_NAMES)
+        types = {int(i): int(kinds[i]) for i in np.flatnonzero(kinds != TokenType.NORMAL)}
+    names = set(_END_NAMES.split())
     for keys, fill_names in _FILL_NAMES.items():
         if not any(f"tokenizer.ggml.{key}_token_id" in metadata for key in keys):
             names.update(fill_names.split())

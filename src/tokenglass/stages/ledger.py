@@ -1,0 +1,235 @@
+"""Run a chain and keep the books: what each stage did, and which stage removed which token.
+
+Knows nothing about where the chain came from or what is done with the final row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import exp
+from typing import Any
+
+import numpy as np
+
+from tokenglass import numbers
+from tokenglass.errors import NoTokenAllowed
+from tokenglass.stages.base import Stage, params, start
+from tokenglass.stages.context import Context
+from tokenglass.stages.row import MASKED, Doubles, Ids, Row
+from tokenglass.types import Stage as StageRecord
+
+MODEL = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """How a token left the chain.
+
+    Attributes:
+        stage: name of the stage that removed it; "model" where its score was -inf to begin with.
+        rank: its rank just before, from 1; None where the model ruled it out.
+        p: its probability just before.
+    """
+
+    stage: str
+    rank: int | None
+    p: float
+
+
+class Removed(Mapping[int, str]):
+    """Token id -> name of the stage that removed it, for every token masked at the end; looked up lazily."""
+
+    def __init__(self, names: Sequence[str], rows: Sequence[Row]) -> None:
+        self._names = names
+        self._rows = rows
+
+    def __getitem__(self, token_id: int) -> str:
+        return self._names[self._index(token_id)]
+
+    def __contains__(self, token_id: object) -> bool:
+        final = self._rows[-1].scores
+        return (
+            isinstance(token_id, int | np.integer)
+            and 0 <= token_id < len(final)
+            and bool(final[token_id] == MASKED)
+        )
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(np.flatnonzero(self._rows[-1].scores == MASKED).tolist())
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._rows[-1].scores == MASKED))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} tokens removed>"
+
+    def removal(self, token_id: int) -> Removal:
+        """Which stage removed a token, and its rank and probability just before.
+
+        Raises:
+            KeyError: the token is alive at the end, or no such token.
+        """
+        index = self._index(token_id)
+        if index == 0:
+            return Removal(MODEL, None, 0.0)
+        row = self._rows[index - 1]
+        p = exp(float(row.scores[token_id]) - row.moments.logsumexp)
+        return Removal(self._names[index], numbers.rank(row.scores, token_id), p)
+
+    def _index(self, token_id: int) -> int:
+        """Index of the row in which the token is masked for good."""
+        if token_id not in self:
+            raise KeyError(token_id)
+        index = len(self._rows) - 1
+        while index > 0 and self._rows[index - 1].scores[token_id] == MASKED:
+            index -= 1
+        return index
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """What a run of a chain left behind.
+
+    It holds every row of the run (V float32 for each stage that changed something): take what is needed and
+    let it go.
+
+    Attributes:
+        row: the final row.
+        states: one state for each stage, for the next step.
+        stages: one record for the model and one for each stage, in order.
+        names: the stages' names, "model" first.
+        rows: the model's row and the row after each stage; the same object where nothing changed.
+    """
+
+    row: Row
+    states: tuple[Any, ...]
+    stages: tuple[StageRecord, ...]
+    names: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    @cached_property
+    def removed(self) -> Removed:
+        """Which stage removed which token."""
+        return Removed(self.names, self.rows)
+
+    def probs(self, ids: Sequence[int] | Ids) -> Doubles:
+        """(stages + 1, len(ids)) probability of each id in the model's row and after each stage."""
+        columns = np.asarray(ids, dtype=np.int64)
+        return np.array([_probs_of(row, columns) for row in self.rows])
+
+    def require_alive(self, position: int) -> None:
+        """Refuse a step at which no token is left.
+
+        Raises:
+            NoTokenAllowed: names the stage that removed the last one.
+        """
+        if self.row.argmax < 0:
+            index = len(self.rows) - 1
+            while index > 0 and self.rows[index - 1].argmax < 0:
+                index -= 1
+            raise NoTokenAllowed(position, self.names[index])
+
+
+def run(
+    chain: Sequence[Stage],
+    row: Row,
+    context: Context,
+    states: Sequence[Any] | None = None,
+    *,
+    record: bool = True,
+) -> Ledger:
+    """Send a row through a chain.
+
+    Args:
+        chain: stages in order.
+        row: the model's scores.
+        context: the surroundings of this step.
+        states: one for each stage, from the step before; None before the first step.
+        record: keep the books; without, `Ledger.stages` is empty.
+
+    Returns:
+        The final row, the states for the next step, and the books.
+
+    >>> from tokenglass.stages import TopK, Temperature
+    >>> ledger = run([Temperature(0.5), TopK(1)], Row.of([1.0, 2.0]), Context())
+    >>> [(s.name, s.alive, round(s.mass_kept, 3)) for s in ledger.stages]
+    [('model', 2, 1.0), ('temperature', 2, 1.0), ('top_k', 1, 0.881)]
+    >>> ledger.removed[0], ledger.removed.removal(0).rank
+    ('top_k', 2)
+    """
+    before = tuple(start(stage) for stage in chain) if states is None else tuple(states)
+    if len(before) != len(chain):
+        raise ValueError(f"states must hold one entry for each of the {len(chain)} stages, got {len(before)}")
+    rows, after = [row], []
+    records = [_opening(row)] if record else []
+    for stage, state in zip(chain, before, strict=True):
+        new, next_state = stage.apply(rows[-1], context, state)
+        if record:
+            records.append(compare(stage.name, params(stage), rows[-1], new))
+        rows.append(new)
+        after.append(next_state)
+    names = (MODEL, *(stage.name for stage in chain))
+    return Ledger(rows[-1], tuple(after), tuple(records), names, tuple(rows))
+
+
+def _opening(row: Row) -> StageRecord:
+    moments = row.moments
+    return StageRecord(MODEL, {}, moments.alive, 1.0, moments.entropy_bits, row.argmax)
+
+
+def compare(name: str, parameters: Mapping[str, Any], before: Row, after: Row) -> StageRecord:
+    """The record of one stage from the rows before and after it; also for a selector that truncates."""
+    moments = after.moments
+    gone, mass, changed = (0, 1.0, 0) if after is before else _difference(before, after)
+    return StageRecord(
+        name,
+        parameters,
+        moments.alive,
+        mass,
+        moments.entropy_bits,
+        after.argmax,
+        removed=gone,
+        changed=changed,
+        facts={} if after is before else after.facts,
+    )
+
+
+def _difference(before: Row, after: Row) -> tuple[int, float, int]:
+    """How many ids went, what share of the probability stayed, how many of the others changed their score."""
+    ids = after.touched_since(before)
+    if ids is None and after.few is not None:
+        return _difference_of_few(before, after, after.few)
+    old, new = (before.scores, after.scores) if ids is None else (before.scores[ids], after.scores[ids])
+    gone = (new == MASKED) & (old > MASKED)
+    n_gone = int(np.count_nonzero(gone))
+    changed = int(np.count_nonzero(old != new)) - n_gone
+    if not n_gone:
+        return 0, 1.0, changed
+    lost = _mass(before, old[gone])
+    if lost > 0.99:  # what stayed is too little to come out of a difference
+        lost = 1.0 - _mass(before, before.scores[after.scores > MASKED])
+    return n_gone, min(1.0, max(0.0, 1.0 - lost)), changed
+
+
+def _difference_of_few(before: Row, after: Row, ids: Ids) -> tuple[int, float, int]:
+    old, new = before.scores[ids], after.scores[ids]
+    both = (old > MASKED) & (new > MASKED)
+    n_gone = before.moments.alive - int(np.count_nonzero(both))
+    changed = int(np.count_nonzero((old != new) & (new > MASKED)))
+    return n_gone, min(1.0, _mass(before, old[both])) if n_gone else 1.0, changed
+
+
+def _mass(row: Row, scores: Any) -> float:
+    """Probability, in the row's distribution, of tokens with these scores."""
+    moments = row.moments
+    if not moments.total > 0.0:
+        return moments.total  # 0 with nothing alive, NaN where there is no distribution
+    return float(np.exp(scores - np.float32(moments.reference)).sum(dtype=np.float64)) / moments.total
+
+
+def _probs_of(row: Row, ids: Ids) -> Doubles:
+    if not row.moments.total > 0.0:
+        return np.full(len(ids), row.moments.total)
+    return np.exp(row.scores[ids].astype(np.float64) - row.moments.logsumexp)
