@@ -9,8 +9,8 @@ under the same luck. The definition, which a golden table test pins:
     u       = (first word of Philox4x64-10(counter, key) div 2**11) / 2**53        in [0, 1)
 
 Purposes in use: "draw" (the token), "xtc", "accept" and "residual" (speculative decoding), "beam" (k is the
-index of the draw). `Mt19937` is the generator of llama.cpp and of torch's CPU build, as a value: a seed and how
-many words were taken, which fits into a trace and can be forked.
+index of the draw). `Mt19937` is the generator of llama.cpp and of torch's CPU build, as a value: a seed and
+how many words were taken, which fits into a trace and can be forked.
 
 Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"; Matsumoto and Nishimura 1998.
 """
@@ -103,7 +103,7 @@ class Philox:
 
 
 def fresh_seed() -> int:
-    """A seed from the system's entropy; 32 bits, so that every generator takes it and a person can retype it."""
+    """A seed from the system's entropy; of 32 bits: every generator takes it, and a person can retype it."""
     return secrets.randbits(32)
 
 

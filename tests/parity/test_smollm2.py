@@ -62,10 +62,10 @@ def test_greedy_tokens(smollm2: Any, smollm2_transformers: Any, prompt: str) -> 
 
     ids = smollm2.tokenize(prompt).ids
     ours = smollm2.generate(ids, max_new_tokens=NEW, eos_token_id=None)
+    smollm2_transformers.generation_config.eos_token_id = None  # absent, it would be the file's own
     with torch.no_grad():
-        theirs = smollm2_transformers.generate(
-            torch.tensor([ids]), max_new_tokens=NEW, min_new_tokens=NEW, do_sample=False, pad_token_id=2
-        )[0, len(ids) :].tolist()
+        output = smollm2_transformers.generate(torch.tensor([ids]), max_new_tokens=NEW, do_sample=False)
+    theirs = output[0, len(ids) :].tolist()
     for step, want in zip(ours.steps, theirs, strict=True):
         if step.id != want:
             assert step.margin < LOGIT, f"parted at {step.position} with margin {step.margin}"

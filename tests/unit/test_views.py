@@ -121,7 +121,7 @@ def test_removed_rows_say_who_removed_them() -> None:
             SAMPLED,
             "The draw 0.4133 fell between 0.3440 and 0.4950, the share of ·have: 2nd likeliest by the model",
         ),
-        (FORCED, "the model would have put ·like (20.7 %); then the number of tokens asked for was reached."),
+        (FORCED, "whose first choice was ·like (20.7 %); then the number of tokens asked for was reached."),
         (
             step(8, origin="draft", finish_reason="eos"),
             "·like was guessed ahead and accepted: the likeliest by",

@@ -17,7 +17,11 @@ __all__ = ["main", "run"]
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
-    sys.exit(run(sys.argv[1:]))
+    try:
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # so early, or so late, that nothing was there to report it
+        code = 130
+    sys.exit(code)
 
 
 def run(argv: Sequence[str]) -> int:

@@ -177,8 +177,13 @@ class OnnxEngine:
 
     def _run(self, nodes: Sequence[Node], layers: Sequence[int], seen: dict[int, Floats]) -> None:
         """Compute nodes that are new, ancestors first, and put them into the tree."""
-        starts = _parents(nodes)
-        self._tree.arrange(starts, len(nodes))
+        self._tree.arrange(_parents(nodes), len(nodes))
+        line = _leading_line(nodes)
+        if not self._tree.window.nodes and line < len(nodes):
+            # With nothing cached the operator counts positions itself: start with tokens that stand in a line.
+            self._run(nodes[:line], layers, seen)
+            self._run(nodes[line:], layers, seen)
+            return
         out, residuals = self._execute(nodes, layers)
         self._tree.computed(nodes)
         for i, node in enumerate(nodes):
@@ -252,8 +257,7 @@ class OnnxEngine:
     def _bias(self, nodes: Sequence[Node], width: int) -> Floats:
         """(N, width): 0 for a node's ancestors and itself, very negative elsewhere."""
         first = width - len(nodes)
-        chain = all(b.parent is a for a, b in zip(nodes, nodes[1:], strict=False))
-        if chain and nodes[0].depth == first:
+        if nodes[0].depth == first and _leading_line(nodes) == len(nodes):
             return np.zeros((len(nodes), width), np.float32)  # one straight line: the operator is causal
         bias = np.full((len(nodes), width), HIDDEN, np.float32)
         index = {id(node): i for i, node in enumerate(nodes)}
@@ -307,7 +311,7 @@ class OnnxEngine:
         missing = list({id(n): n for n in nodes if id(n) not in seen}.values())
         for i in range(0, len(missing), CHUNK):
             piece = missing[i : i + CHUNK]
-            self._tree.arrange(_parents(piece), len(piece))
+            self._tree.arrange(piece, len(piece))
             _, residuals = self._execute_again(piece, layers)
             for j, node in enumerate(piece):
                 seen[id(node)] = residuals[:, j]
@@ -345,6 +349,14 @@ def _fresh(leaf: Node) -> list[Node]:
         node = node.parent
     nodes.reverse()
     return nodes
+
+
+def _leading_line(nodes: Sequence[Node]) -> int:
+    """How many of the first nodes stand in one line, each the child of the one before."""
+    count = 1
+    while count < len(nodes) and nodes[count].parent is nodes[count - 1]:
+        count += 1
+    return count
 
 
 def _parents(nodes: Iterable[Node]) -> list[Node]:

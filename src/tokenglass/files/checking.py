@@ -1,4 +1,4 @@
-"""A model read in full: does every part say the same? For `tokenglass models check`, not for a start."""
+"""Do a model's files fit each other? The checks before loading, and those of `tokenglass models check`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tokenglass.errors import ModelDamaged, ModelUnsupported, TokenglassError
-from tokenglass.files import cache, gguf, safetensors
+from tokenglass.files import cache, gguf, memory, safetensors
 from tokenglass.files.config import check_config, read_bounded, read_json, refuse_code
 from tokenglass.files.embedded import Pin
 from tokenglass.files.layout import ModelFiles
@@ -68,6 +68,35 @@ def check_files(files: ModelFiles, pin: Pin | None = None) -> Checked:
     return Checked(files.name, files.path, files.n_bytes, n_tensors, rows, tokens, digest, pin is not None)
 
 
+def checked_gguf(files: ModelFiles, precision: memory.Precision = "exact") -> gguf.GgufHeader:
+    """The header of a GGUF model that is about to be loaded: sound, sensible, and small enough.
+
+    Raises:
+        ModelDamaged: the header is wrong.
+        ModelUnsupported: no weights in it, one of several parts, or larger than the free memory.
+    """
+    header = gguf.read_header(files.path)
+    gguf.check_model(header)
+    memory.refuse_too_large(files, precision)
+    return header
+
+
+def checked_folder(files: ModelFiles) -> tuple[safetensors.SafetensorsHeader, ...]:
+    """The headers of a folder that is about to be loaded: sound, as the index says, and small enough.
+
+    Raises:
+        ModelDamaged: config.json, the index or a header is wrong.
+        ModelUnsupported: its config asks to run code, or it is larger than the free memory.
+    """
+    path = files.path / "config.json"
+    config = read_json(path)
+    refuse_code(config, path)
+    check_config(config, path)
+    headers = safetensors.read_folder(files.path)
+    memory.refuse_too_large(files)
+    return headers
+
+
 def licence_of(files: ModelFiles) -> str:
     """The licence that the model's own file or README states, or ""; untrusted text, made safe to show."""
     try:
@@ -94,11 +123,9 @@ def _gguf_counts(path: Path) -> tuple[int, int, int]:
 
 
 def _folder_counts(files: ModelFiles) -> tuple[int, int, int]:
+    headers = checked_folder(files)
     path = files.path / "config.json"
     config = read_json(path)
-    refuse_code(config, path)
-    check_config(config, path)
-    headers = safetensors.read_folder(files.path)
     tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
     rows = _embedding_rows(tensors, config, path)
     tokens = _n_tokens(files, rows)

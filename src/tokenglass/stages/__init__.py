@@ -1,7 +1,7 @@
 """Every stage of every chain: one library, from which each system's order is a list.
 
-Each stage is a small frozen dataclass with its source in its docstring. `BUILT_IN` finds them by the name a user
-types; to add one, write the class, add it to that list and give it a row of tests.
+Each stage is a small frozen dataclass with its source in its docstring. `BUILT_IN` finds them by the name a
+user types; to add one, write the class, add it to that list and give it a row of tests.
 """
 
 from __future__ import annotations
@@ -109,8 +109,8 @@ __all__ = [
     "PrefixAllowedTokens",
     "PresencePenalty",
     "Removal",
-    "Removed",
     "RemoveInvalidValues",
+    "Removed",
     "RenormalizeLogits",
     "RepetitionPenalty",
     "Row",

@@ -36,7 +36,7 @@ class Stage(Protocol):
 
 
 class BaseStage:
-    """What built-in stages share: parameters as data, no state unless they say so, and use on plain scores."""
+    """What built-in stages share: parameters as data, no state unless they say so, use on plain scores."""
 
     name: str
 
@@ -60,7 +60,7 @@ class UserStage(BaseStage):
     """A function of the user's as a stage.
 
     Args:
-        function: takes a copy of the (V,) float32 scores, which it may change, and returns the new (V,) scores.
+        function: takes a copy of the (V,) float32 scores, which it may change, returns the new (V,) scores.
         name: what to call it.
 
     Raises:

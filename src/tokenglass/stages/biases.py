@@ -132,7 +132,7 @@ class BadWords(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The row without completions."""
-        spared = {(i,) for i in context.eos_ids} if self.spare_eos else set()
+        spared: set[tuple[int, ...]] = {(i,) for i in context.eos_ids} if self.spare_eos else set()
         groups = self._grouped if spared.isdisjoint(self.sequences) else self._without(spared)
         return _biased(row, groups, self.window.ids(context)), state
 

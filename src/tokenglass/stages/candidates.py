@@ -19,7 +19,8 @@ def total(values: Floats) -> np.float32:
 
 def weights_of(values: Floats) -> Floats:
     """exp(value - largest) in float32."""
-    return np.exp((values - values.max()).astype(np.float64)).astype(np.float32)
+    weights: Floats = np.exp((values - values.max()).astype(np.float64)).astype(np.float32)
+    return weights
 
 
 def softmax_of(values: Floats) -> Floats:
@@ -56,7 +57,7 @@ def deviation(values: Floats) -> np.float32:
     """Population standard deviation, both sums in float32."""
     n = np.float32(len(values))
     mean = total(values) / n
-    return np.sqrt(total((values - mean) ** 2) / n)
+    return np.float32(np.sqrt(total((values - mean) ** 2) / n))
 
 
 def best_first_of(row: Row) -> Ids:

@@ -110,3 +110,4 @@ class Window:
 
 EVERYTHING = Window()
 GENERATED = Window(prompt=False)
+LAST_64 = Window(last_n=64)

@@ -23,11 +23,11 @@ _MAX_TAIL = 20
 
 @dataclass(frozen=True)
 class Dry(BaseStage):
-    """Subtract multiplier base^(n - allowed) from each token that would extend a repeated passage of length n.
+    """Subtract multiplier base^(n - allowed) from each token that would extend a repetition of length n.
 
     For every earlier place whose last n >= allowed_length tokens equal the last n of the text, the token that
-    followed there is penalised, by its longest such n. Sequence breakers end a passage: nothing before the last
-    breaker counts, and a token that is a breaker by itself is never penalised.
+    followed there is penalised, by its longest such n. Sequence breakers end a passage: nothing before the
+    last breaker counts, and a token that is a breaker by itself is never penalised.
 
     Args:
         multiplier: 0 is off. Usual: 0.8.

@@ -25,17 +25,18 @@ class TypicalP(BaseStage):
         p: in (0, 1). Usual range 0.2-0.95.
         min_keep: keep at least this many, >= 1.
         tie: "keep_all" stops at the first token with which the sum reaches p and keeps all equally typical
-            ones, as transformers does; "candidate_order" stops at the first with which it exceeds p and leaves
-            the list in order of typicality, as llama.cpp does.
+            ones, as transformers does; "candidate_order" stops at the first with which it exceeds p and
+            leaves the list in order of typicality, as llama.cpp does.
 
     Raises:
         ValueError: a parameter outside its range.
 
     Source: Meister et al. 2022, arXiv:2202.00666.
 
+    >>> from tokenglass.numbers import softmax
     >>> from tokenglass.stages.base import scores_of
-    >>> TypicalP(0.5)(scores_of([0.4, 0.2, 0.2, 0.2])).round(3).tolist()
-    [-inf, -1.609, -1.609, -1.609]
+    >>> softmax(TypicalP(0.5)(scores_of([0.4, 0.2, 0.2, 0.2]))).round(3).tolist()
+    [0.0, 0.333, 0.333, 0.333]
     """
 
     p: float
@@ -63,7 +64,7 @@ class TypicalP(BaseStage):
         total = np.float32(weights.sum(dtype=np.float64))
         p, surprise = weights / total, np.log(total) - shift
         likely = p > 0.0
-        entropy = np.float32(np.dot(p[likely], surprise[likely]))
+        entropy = np.float32((p[likely] * surprise[likely]).sum(dtype=np.float64))
         distance = np.abs(surprise - entropy)
         segment = reach(distance, p, self.p)
         running = (segment.before + np.cumsum(p[segment.indexes], dtype=np.float64)).astype(np.float32)
@@ -71,7 +72,7 @@ class TypicalP(BaseStage):
         keep = distance <= distance[segment.indexes[last]]
         if int(np.count_nonzero(keep)) < self.min_keep:
             keep[np.argsort(distance, kind="stable")[: self.min_keep]] = True
-        return row.kept_where(ids, keep & (scores > MASKED), entropy_nats=float(entropy))
+        return row.kept_where(ids, keep & (scores > MASKED), facts={"entropy_nats": float(entropy)})
 
     def _in_order(self, row: Row) -> Row:
         ids = candidates.best_first_of(row)
@@ -81,7 +82,7 @@ class TypicalP(BaseStage):
         enough = np.cumsum(p[typical], dtype=np.float32) > np.float32(self.p)
         enough[: self.min_keep - 1] = False
         last = int(enough.argmax()) + 1 if enough.any() else len(ids)
-        return row.kept(ids[typical[:last]], ranked=False, entropy_nats=float(entropy))
+        return row.kept(ids[typical[:last]], ranked=False, facts={"entropy_nats": float(entropy)})
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,10 @@ class EtaCutoff(BaseStage):
 
     Source: Hewitt et al. 2022, arXiv:2210.15191.
 
+    >>> from tokenglass.numbers import softmax
     >>> from tokenglass.stages.base import scores_of
-    >>> EtaCutoff(0.0625)(scores_of([0.01, 0.04, 0.9, 0.05])).round(3).tolist()
-    [-inf, -inf, -0.105, -inf]
+    >>> softmax(EtaCutoff(0.0625)(scores_of([0.01, 0.04, 0.9, 0.05]))).round(3).tolist()
+    [0.0, 0.0, 1.0, 0.0]
     """
 
     epsilon: float
@@ -123,8 +125,8 @@ class TopH(BaseStage):
     """Keep the most likely tokens while their share of the entropy stays within h.
 
     Of the best 100, renormalised among themselves, tokens stay while the running sum of -p ln p is at most h
-    times their entropy; the first always stays, and nothing past the hundredth does. That is what transformers
-    computes. The paper bounds the entropy of the renormalised kept tokens instead, which keeps more.
+    times their entropy; the first always stays, and nothing past the hundredth does. That is what
+    transformers computes. The paper bounds the entropy of the renormalised kept tokens, which keeps more.
 
     Args:
         h: in (0, 1].
@@ -134,9 +136,10 @@ class TopH(BaseStage):
 
     Source: Potraghloo et al. 2025, arXiv:2509.02510.
 
+    >>> from tokenglass.numbers import softmax
     >>> from tokenglass.stages.base import scores_of
-    >>> TopH(0.6)(scores_of([0.5, 0.3, 0.1, 0.1])).round(3).tolist()
-    [-0.693, -inf, -inf, -inf]
+    >>> softmax(TopH(0.6)(scores_of([0.5, 0.3, 0.1, 0.1]))).round(3).tolist()
+    [1.0, 0.0, 0.0, 0.0]
     """
 
     h: float
@@ -151,16 +154,18 @@ class TopH(BaseStage):
         if row.argmax < 0:
             return row, state
         ids = _best(row, self._BEST)
-        shift = row.scores[ids] - row.scores[ids[0]]
-        log_total = np.float32(np.log(np.exp(shift).sum(dtype=np.float64)))
-        p = np.exp(shift - log_total)
+        scores = row.scores[ids]
+        # the steps and roundings of torch's Categorical, because h = 1 stands at a boundary by itself
+        logprobs = scores - (scores[0] + np.float32(np.log(np.exp(scores - scores[0]).sum(dtype=np.float64))))
+        weights = np.exp(logprobs - logprobs[0])
+        p = weights / np.float32(weights.sum(dtype=np.float64))
         # a token of probability 0 has no -p ln p in float32, and neither has anything after it
         p = p[: int(np.count_nonzero(p))]
         share = np.cumsum(-p * np.log(p), dtype=np.float64).astype(np.float32)
-        entropy = np.float32(-np.dot(p, (shift - log_total)[: len(p)]))
+        entropy = np.float32(-(p * logprobs[: len(p)]).sum(dtype=np.float64))
         keep = share <= entropy * np.float32(self.h)
         keep[0] = True
-        return row.kept(ids[: len(p)][keep], ranked=True, entropy_nats=float(entropy)), state
+        return row.kept(ids[: len(p)][keep], ranked=True, facts={"entropy_nats": float(entropy)}), state
 
 
 def _best(row: Row, n: int) -> Ids:

@@ -50,11 +50,9 @@ class Removed(Mapping[int, str]):
 
     def __contains__(self, token_id: object) -> bool:
         final = self._rows[-1].scores
-        return (
-            isinstance(token_id, int | np.integer)
-            and 0 <= token_id < len(final)
-            and bool(final[token_id] == MASKED)
-        )
+        if not isinstance(token_id, int | np.integer) or not 0 <= token_id < len(final):
+            return False
+        return bool(final[token_id] == MASKED)
 
     def __iter__(self) -> Iterator[int]:
         return iter(np.flatnonzero(self._rows[-1].scores == MASKED).tolist())

@@ -290,7 +290,7 @@ def only(row: Row, ids: Ids) -> Row:
     Raises:
         ValueError: an id outside the vocabulary.
     """
-    if len(ids) and not (0 <= int(ids.min()) and int(ids.max()) < len(row)):
+    if len(ids) and not (int(ids.min()) >= 0 and int(ids.max()) < len(row)):
         worst = int(ids.max()) if int(ids.max()) >= len(row) else int(ids.min())
         raise ValueError(f"token ids must be in [0, {len(row) - 1}], got {worst}")
     if row.order is None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tokenglass.stages.base import BaseStage, inside, require, require_whole
-from tokenglass.stages.context import EVERYTHING, GENERATED, Context, Window
+from tokenglass.stages.context import EVERYTHING, GENERATED, LAST_64, Context, Window
 from tokenglass.stages.row import Floats, Row
 
 
@@ -168,7 +168,7 @@ class Penalties(BaseStage):
     repeat: float = 1.0
     frequency: float = 0.0
     presence: float = 0.0
-    window: Window = Window(last_n=64)
+    window: Window = LAST_64
     name = "penalties"
 
     def __post_init__(self) -> None:
@@ -191,7 +191,7 @@ class Penalties(BaseStage):
 class ExponentialDecayLengthPenalty(BaseStage):
     """Make the end of the text ever more likely, from some length on.
 
-    Past `first` written tokens, the end-of-text scores s grow by abs(s) (factor^n - 1), n counting from there.
+    Past `first` written tokens, end-of-text scores s grow by abs(s) (factor^n - 1), n counting from there.
     A masked end stays masked.
 
     Args:

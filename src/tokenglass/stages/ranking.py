@@ -36,10 +36,10 @@ def best_first(values: NDArray[np.float32], ids: Indexes | None = None) -> Index
 
 
 def top(values: NDArray[np.float32], n: int) -> Indexes:
-    """Indexes of the n largest values and of all that equal the last of them, as `best_first`.
+    """Indexes of at least the n largest values, as `best_first`; all others are less than the last of them.
 
-    >>> top(np.array([1, 3, 3, 2, 2, 0], dtype=np.float32), 3).tolist()
-    [1, 2, 3, 4]
+    >>> top(np.array([3, 3] + [1] * 8, dtype=np.float32), 1).tolist()
+    [0, 1]
     """
     size = len(values)
     if 4 * n >= size:

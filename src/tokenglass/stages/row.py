@@ -1,15 +1,15 @@
 """A row of scores on its way through the chain: immutable, full width, masked entries -inf.
 
 Knows nothing about tokens, models or any system's rules. Every change makes a new row through one of a few
-operations (`replaced`, `masked`, `kept`, `with_scores` ...), which hand on what is still true of the order and
-the sums, so that one sort and one pass of exponentials serve a whole chain.
+operations (`replaced`, `masked`, `kept`, `with_scores` ...), which hand on what is still true of the order
+and the sums, so that one sort and one pass of exponentials serve a whole chain.
 
 Two kinds of row:
 
 - plain: every id is a candidate until its score is -inf; of equal scores the lower id ranks first;
 - with candidates: `order` lists the ids as llama.cpp's candidate array does. Truncation removes ids from it
-  (their scores are -inf too), sorting reorders it, and `is_sorted` is llama.cpp's flag of the same meaning: the
-  order is taken for a ranking, even where a later stage made that untrue, because llama.cpp does so.
+  (their scores are -inf too), sorting reorders it, and `is_sorted` is llama.cpp's flag of the same meaning:
+  the order is taken for a ranking, even where a later stage made that untrue, because llama.cpp does so.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Moments:
 
     @property
     def logsumexp(self) -> float:
-        """ln of the sum of exp(score); -inf when nothing is alive, NaN when a score is NaN or +inf."""
+        """Ln of the sum of exp(score); -inf when nothing is alive, NaN when a score is NaN or +inf."""
         return self.reference + log(self.total) if self.total > 0.0 else self.reference
 
     @property
@@ -120,7 +120,7 @@ class Row:
     order: Ids | None = None
     is_sorted: bool = False
     domain: Domain = "logits"
-    facts: Mapping[str, float] = NO_FACTS
+    facts: Mapping[str, float] = field(default_factory=lambda: NO_FACTS)
     _head: Head | None = field(default=None, repr=False)
     _moments: Moments | None = field(default=None, repr=False)
     _origin: tuple[weakref.ref[Row], Ids] | None = field(default=None, repr=False)
@@ -207,7 +207,7 @@ class Row:
 
     # New rows -------------------------------------------------------------------------------------------
 
-    def noted(self, **facts: float) -> Row:
+    def noted(self, facts: Mapping[str, float]) -> Row:
         """The same row with facts to record."""
         return Row(
             self.scores,
@@ -221,7 +221,12 @@ class Row:
         )
 
     def with_scores(
-        self, scores: Floats, *, domain: Domain | None = None, same_ranking: bool = False, **facts: float
+        self,
+        scores: Floats,
+        *,
+        domain: Domain | None = None,
+        same_ranking: bool = False,
+        facts: Mapping[str, float] = NO_FACTS,
     ) -> Row:
         """New scores for all ids; candidates stay. `same_ranking`: no id overtook another."""
         head = self._head if same_ranking and self._head is not None and self._head.complete else None
@@ -229,9 +234,16 @@ class Row:
             # rounding can make scores equal that were not, and then the lower id ranks first
             head = Head(head.ids[best_first(scores[head.ids], head.ids)], True)
         is_sorted = self.is_sorted and same_ranking
-        return Row(_frozen(scores), self.order, is_sorted, domain or self.domain, facts or NO_FACTS, head)
+        return Row(_frozen(scores), self.order, is_sorted, domain or self.domain, facts, head)
 
-    def replaced(self, ids: Ids, values: Floats, *, is_sorted: bool | None = None, **facts: float) -> Row:
+    def replaced(
+        self,
+        ids: Ids,
+        values: Floats,
+        *,
+        is_sorted: bool | None = None,
+        facts: Mapping[str, float] = NO_FACTS,
+    ) -> Row:
         """New scores for distinct `ids`; candidates and, unless said otherwise, the sorted flag stay."""
         scores = self.scores.copy()
         scores[ids] = values
@@ -240,22 +252,22 @@ class Row:
             self.order,
             self.is_sorted if is_sorted is None else is_sorted,
             self.domain,
-            facts or NO_FACTS,
+            facts,
             None,
             self._moments_after(ids, values),
             (weakref.ref(self), ids),
         )
 
-    def masked(self, ids: Ids, **facts: float) -> Row:
+    def masked(self, ids: Ids, facts: Mapping[str, float] = NO_FACTS) -> Row:
         """Distinct `ids` at -inf; they stay candidates where there is an order."""
-        row = self.replaced(ids, np.full(len(ids), MASKED), **facts)
+        row = self.replaced(ids, np.full(len(ids), MASKED), facts=facts)
         if self._head is not None:
             left = self._head.ids[row.scores[self._head.ids] > MASKED]
             if len(left) or self._head.complete:
                 object.__setattr__(row, "_head", Head(left, self._head.complete))
         return row
 
-    def kept(self, ids: Ids, *, ranked: bool, **facts: float) -> Row:
+    def kept(self, ids: Ids, *, ranked: bool, facts: Mapping[str, float] = NO_FACTS) -> Row:
         """Only `ids` stay, all others are dropped; `ranked`: they are given best first.
 
         In a row with candidates they become the order.
@@ -263,25 +275,23 @@ class Row:
         scores = np.full(len(self.scores), MASKED)
         scores[ids] = self.scores[ids]
         if self.order is not None:
-            return Row(_frozen(scores), ids, ranked, self.domain, facts or NO_FACTS)
+            return Row(_frozen(scores), ids, ranked, self.domain, facts)
         head = Head(ids, True) if ranked else None
-        return Row(_frozen(scores), None, False, self.domain, facts or NO_FACTS, head)
+        return Row(_frozen(scores), None, False, self.domain, facts, head)
 
-    def kept_where(self, ids: Ids | None, keep: Mask, **facts: float) -> Row:
+    def kept_where(self, ids: Ids | None, keep: Mask, facts: Mapping[str, float] = NO_FACTS) -> Row:
         """What `values` listed stays where `keep` is true; the candidates keep their order."""
         if ids is not None:
-            return self.kept(ids[keep], ranked=self.order is None or self.is_sorted, **facts)
+            return self.kept(ids[keep], ranked=self.order is None or self.is_sorted, facts=facts)
         scores = np.where(keep, self.scores, MASKED)
         if self.order is not None:
-            return Row(
-                _frozen(scores), self.order[keep[self.order]], self.is_sorted, self.domain, facts or NO_FACTS
-            )
+            return Row(_frozen(scores), self.order[keep[self.order]], self.is_sorted, self.domain, facts)
         head = self._head
         if head is not None:
             left = head.ids[keep[head.ids]]
             # where the last of the head went, ids outside may have gone too: what is left is still the best
             head = Head(left, head.complete) if len(left) else None
-        return Row(_frozen(scores), None, False, self.domain, facts or NO_FACTS, head)
+        return Row(_frozen(scores), None, False, self.domain, facts, head)
 
     def _moments_after(self, ids: Ids, values: Floats) -> Moments | None:
         """Moments with a few scores changed, or None where a fresh sum is needed to be exact."""

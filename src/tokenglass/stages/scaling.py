@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from tokenglass.stages import candidates
 from tokenglass.stages.base import BaseStage, require
 from tokenglass.stages.context import Context
-from tokenglass.stages.row import MASKED, Floats, Row
+from tokenglass.stages.row import MASKED, NO_FACTS, Floats, Row
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,9 @@ class DynamicTemperature(BaseStage):
     Source: kalomaze's entropy sampling (`dynatemp_range`, `dynatemp_exponent` in llama.cpp); compare Zhang et
     al. 2024, arXiv:2403.14541.
 
-    >>> DynamicTemperature(1.0, 0.5)([3.0, 2.0, 1.0]).round(3).tolist()
-    [2.385, 1.59, 0.795]
+    >>> from tokenglass.numbers import softmax
+    >>> softmax(DynamicTemperature(1.0, 0.5)([3.0, 2.0, 1.0])).round(3).tolist()
+    [0.604, 0.273, 0.123]
     """
 
     t: float
@@ -87,7 +89,7 @@ class DynamicTemperature(BaseStage):
         t, delta = np.float32(self.t), np.float32(self.delta)
         low, high = max(np.float32(0.0), t - delta), t + delta
         now = low + (high - low) * np.float32(float(share) ** float(np.float32(self.exponent)))
-        return scaled(row, now, temperature=float(now)), state
+        return scaled(row, now, facts={"temperature": float(now)}), state
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class RenormalizeLogits(BaseStage):
 
     Source: transformers' `LogitNormalization`.
 
-    >>> RenormalizeLogits()([0.0, 0.0]).round(4).tolist()
+    >>> [round(float(logprob), 4) for logprob in RenormalizeLogits()([0.0, 0.0])]
     [-0.6931, -0.6931]
     """
 
@@ -146,9 +148,10 @@ class GuidanceScale(BaseStage):
 
     Source: Sanchez et al. 2023, arXiv:2306.17806.
 
+    >>> from tokenglass.numbers import softmax
     >>> context = Context(unconditional=np.zeros(2, dtype=np.float32))
-    >>> GuidanceScale(2.0)([1.0, 0.0], context).round(4).tolist()
-    [0.0666, -1.9334]
+    >>> softmax(GuidanceScale(2.0)([1.0, 0.0], context)).round(4).tolist()
+    [0.8808, 0.1192]
     """
 
     scale: float
@@ -174,10 +177,11 @@ class GuidanceScale(BaseStage):
 def log_softmax(scores: Floats) -> Floats:
     """Log-probabilities of (V,) scores in float32, the normaliser summed in float64."""
     shift = scores - scores.max()
-    return shift - np.float32(np.log(np.exp(shift).sum(dtype=np.float64)))
+    logprobs: Floats = shift - np.float32(np.log(np.exp(shift).sum(dtype=np.float64)))
+    return logprobs
 
 
-def scaled(row: Row, t: np.float32, **facts: float) -> Row:
+def scaled(row: Row, t: np.float32, facts: Mapping[str, float] = NO_FACTS) -> Row:
     """The row's scores divided by t in float32; at 0 the first best candidate alone keeps its score."""
     if row.argmax < 0:
         return row
@@ -186,9 +190,9 @@ def scaled(row: Row, t: np.float32, **facts: float) -> Row:
         best = int(ids[row.scores[ids].argmax()])
         scores = np.full(len(row), MASKED)
         scores[best] = row.scores[best]
-        return row.with_scores(scores, same_ranking=True, **facts)
+        return row.with_scores(scores, same_ranking=True, facts=facts)
     with np.errstate(over="ignore"):
         scores = row.scores / t
         if not np.isfinite(scores[row.argmax]):
             scores = (row.scores - row.scores[row.argmax]) / t
-    return row.with_scores(scores, same_ranking=True, **facts)
+    return row.with_scores(scores, same_ranking=True, facts=facts)

@@ -74,8 +74,8 @@ class TopP(BaseStage):
         p: in [0, 1]; 0 keeps the most likely token only.
         min_keep: keep at least this many, >= 1.
         compare: "tail": the mass of a token and all ranked below it must exceed 1 - p, in float32, as
-            transformers compares; "tail_float32": 1 - p itself is rounded to float32 first, as in vLLM; "head":
-            the running sum from the top, in float32, must reach p, as in llama.cpp, where p >= 1 does nothing.
+            transformers compares; "tail_float32": with 1 - p computed in float32 too, as in vLLM; "head": the
+            running sum from the top, in float32, must reach p, as in llama.cpp, where p >= 1 does nothing.
 
     Raises:
         ValueError: a parameter outside its range.
@@ -171,9 +171,10 @@ class MinP(BaseStage):
 
     Source: Nguyen et al. 2024, arXiv:2407.01082.
 
+    >>> from tokenglass.numbers import softmax
     >>> from tokenglass.stages.base import scores_of
-    >>> MinP(0.5)(scores_of([0.5, 0.3, 0.2])).round(3).tolist()
-    [-0.693, -1.204, -inf]
+    >>> softmax(MinP(0.5)(scores_of([0.5, 0.3, 0.2]))).round(3).tolist()
+    [0.625, 0.375, 0.0]
     """
 
     p: float
@@ -218,9 +219,10 @@ class EpsilonCutoff(BaseStage):
 
     Source: Hewitt et al. 2022, arXiv:2210.15191.
 
+    >>> from tokenglass.numbers import softmax
     >>> from tokenglass.stages.base import scores_of
-    >>> EpsilonCutoff(0.25)(scores_of([0.5, 0.3, 0.2])).round(3).tolist()
-    [-0.693, -1.204, -inf]
+    >>> softmax(EpsilonCutoff(0.25)(scores_of([0.5, 0.3, 0.2]))).round(3).tolist()
+    [0.625, 0.375, 0.0]
     """
 
     epsilon: float
@@ -272,19 +274,20 @@ class TopNSigma(BaseStage):
         low = alive.max() - np.float32(self.n) * sigma
         if in_order:
             scores = np.where(row.scores >= low, row.scores, MASKED)
-            return row.with_scores(scores, same_ranking=True, sigma=float(sigma)), state
+            return row.with_scores(scores, same_ranking=True, facts={"sigma": float(sigma)}), state
         ids, scores = row.values()
-        return row.kept_where(ids, scores >= low, sigma=float(sigma)), state
+        return row.kept_where(ids, scores >= low, facts={"sigma": float(sigma)}), state
 
 
 def drop_below(row: Row, least: np.float32, min_keep: int) -> Row:
     """Drop what is less likely than `least`, except the best `min_keep` and their equals."""
     if row.argmax < 0:
         return row
-    ids, p = row.probs()
     best = row.ranked(min_keep)
     worst = row.scores[best[min(min_keep, len(best)) - 1]]
-    return row.kept_where(ids, (p >= least) | (row.values()[1] >= worst))
+    ids, p = row.probs()
+    scores = row.scores if ids is None else row.scores[ids]
+    return row.kept_where(ids, (p >= least) | (scores >= worst))
 
 
 def _among_best(row: Row, ids: Ids | None, n: int) -> Mask:

@@ -25,8 +25,8 @@ class Watermark(BaseStage):
         ratio: share of the vocabulary that is green, in (0, 1).
         bias: added to green scores.
         key: the secret.
-        scheme: "lefthash" seeds by the last token, "selfhash" by the last tokens and the candidate itself, and
-            looks only at the 40 best.
+        scheme: "lefthash" seeds by the last token, "selfhash" by the last tokens and the candidate itself,
+            and looks only at the 40 best.
         width: how many tokens selfhash reads, >= 1; nothing happens while the text is shorter.
 
     Raises:
@@ -35,7 +35,7 @@ class Watermark(BaseStage):
     Source: Kirchenbauer et al. 2023, arXiv:2301.10226; the same green lists as transformers' on CPU.
 
     >>> Watermark(ratio=0.5)([0.0, 0.0, 0.0, 0.0], Context((5,))).tolist()
-    [0.0, 2.0, 0.0, 2.0]
+    [2.0, 2.0, 0.0, 0.0]
     """
 
     ratio: float = 0.25
@@ -61,7 +61,7 @@ class Watermark(BaseStage):
         green = self._green(row, context.ids)
         if not len(green):
             return row, state
-        return row.replaced(green, row.scores[green] + np.float32(self.bias), green=float(len(green))), state
+        return row.replaced(green, row.scores[green] + np.float32(self.bias)), state
 
     def _green(self, row: Row, ids: Ids) -> Ids:
         size = int(len(row) * self.ratio)

@@ -35,8 +35,8 @@ def words_from_text(texts: Sequence[str], tokenize: Callable[[str], Sequence[int
     >>> words = words_from_text(["mess"], lambda text: list(text.encode()))
     >>> words.sequences
     ((109, 101, 115, 115),)
-    >>> words.warnings[0]
-    "'mess' is listed, but these twins are other tokens and are not: ' mess', 'Mess', ' Mess', 'MESS', ' MESS'"
+    >>> words.warnings
+    ("'mess' is listed, but these twins are not: ' mess', 'Mess', ' Mess', 'MESS', ' MESS'",)
     """
     sequences: dict[tuple[int, ...], None] = {}
     for text in texts:
@@ -47,9 +47,7 @@ def words_from_text(texts: Sequence[str], tokenize: Callable[[str], Sequence[int
         free = [twin for twin in _twins(text) if tuple(tokenize(twin)) not in sequences]
         if free:
             names = ", ".join(f"'{safe_line(twin)}'" for twin in free)
-            warnings.append(
-                f"'{safe_line(text)}' is listed, but these twins are other tokens and are not: {names}"
-            )
+            warnings.append(f"'{safe_line(text)}' is listed, but these twins are not: {names}")
     return Words(tuple(sequences), tuple(warnings))
 
 

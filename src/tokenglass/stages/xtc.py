@@ -16,7 +16,7 @@ from tokenglass.stages.row import Mask, Row
 
 @dataclass(frozen=True)
 class Xtc(BaseStage):
-    """With a chance, remove all tokens of at least the threshold's probability except the least likely of them.
+    """With a chance, remove all tokens of at least a threshold's probability but the least likely of them.
 
     Probabilities are those of the candidates left by earlier stages. With threshold above 0.5, or fewer than
     two candidates, nothing happens and no random number is used.
@@ -33,9 +33,10 @@ class Xtc(BaseStage):
 
     Source: p-e-w 2024, oobabooga/text-generation-webui pull request 6335; as in llama.cpp.
 
+    >>> from tokenglass.numbers import softmax
     >>> from tokenglass.stages.base import scores_of
-    >>> Xtc(1.0, 0.3, seed=0)(scores_of([0.5, 0.3, 0.2])).round(3).tolist()
-    [-inf, -1.204, -1.609]
+    >>> softmax(Xtc(1.0, 0.25, seed=0)(scores_of([0.5, 0.3, 0.2]))).round(3).tolist()
+    [0.0, 0.6, 0.4]
     """
 
     probability: float
@@ -63,7 +64,7 @@ class Xtc(BaseStage):
             generator: Mt19937 = state if state is not None else Mt19937(self.seed)
             draw, state = generator.single()
         if draw > np.float32(self.probability):
-            return row.noted(draw=draw), state
+            return row.noted({"draw": draw}), state
         return self._without_top(row, draw), state
 
     def _without_top(self, row: Row, draw: float) -> Row:
@@ -71,9 +72,11 @@ class Xtc(BaseStage):
         if row.order is not None:
             ids = candidates.best_first_of(row)
             gone = self._excess(candidates.softmax_of(row.scores[ids]) >= threshold)
-            return row.kept(ids[gone:], ranked=True, draw=draw)
+            return row.kept(ids[gone:], ranked=True, facts={"draw": draw})
         gone = self._excess(row.probs()[1] >= threshold)
-        return row.masked(row.ranked(gone)[:gone], draw=draw) if gone else row.noted(draw=draw)
+        return (
+            row.masked(row.ranked(gone)[:gone], facts={"draw": draw}) if gone else row.noted({"draw": draw})
+        )
 
     def _excess(self, above: Mask) -> int:
         """How many of the best go: all that are above the threshold but one, if enough remain."""

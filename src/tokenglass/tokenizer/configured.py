@@ -1,4 +1,4 @@
-"""What the files beside a tokenizer say: special tokens, their roles, the chat template; and how files are read.
+"""What the files beside a tokenizer say: special tokens, their roles, the chat template; and reading them.
 
 transformers reads tokenizer_config.json, special_tokens_map.json and chat_template.jinja beside a
 tokenizer.json; the same is done here, except that nothing named in them is ever opened or run.
@@ -141,7 +141,7 @@ def _chat_template(folder: Path, config: dict[str, Any]) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def _unigram_unknown(document: dict[str, Any]) -> str | None:
+def unigram_unknown(document: dict[str, Any]) -> str | None:
     """The unknown token of a Unigram vocabulary, which the library does not tell."""
     model = document.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("unk_id"), int):
@@ -153,11 +153,20 @@ def _unigram_unknown(document: dict[str, Any]) -> str | None:
 
 
 def side_file(path: Path) -> dict[str, Any]:
-    """A JSON object beside the tokenizer; {} where there is no such file."""
+    """A JSON object beside the tokenizer; {} where there is no such file.
+
+    Raises:
+        ModelDamaged: it holds something else.
+    """
     return parsed(read_text(path, MAX_SIDE_FILE), path) if path.exists() else {}
 
 
 def parsed(text: str, path: Path) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises:
+        ModelDamaged: it holds something else.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -169,6 +178,12 @@ def parsed(text: str, path: Path) -> dict[str, Any]:
 
 
 def read_text(path: Path, limit: int) -> str:
+    """The text of a file of at most `limit` bytes.
+
+    Raises:
+        ModelNotFound: it is not there or may not be read.
+        ModelDamaged: it is larger, or no UTF-8.
+    """
     sized(path, limit)
     try:
         return path.read_text(encoding="utf-8")
@@ -179,7 +194,12 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def sized(path: Path, limit: int) -> None:
-    """Refuse what is not there and what is too large to be what it is called."""
+    """Refuse what is not there, and what is larger than anything of its name.
+
+    Raises:
+        ModelNotFound: it is no file.
+        ModelDamaged: it has more than `limit` bytes.
+    """
     try:
         size = path.stat().st_size
     except OSError as error:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported
 from tokenglass.text import safe_line
-from tokenglass.tokenizer.configured import finished, parsed, read_text, side_file, sized
+from tokenglass.tokenizer.configured import (
+    finished,
+    parsed,
+    read_text,
+    side_file,
+    sized,
+    unigram_unknown,
+)
 from tokenglass.tokenizer.core import Tokenizer
 from tokenglass.tokenizer.library import first_line
 from tokenglass.tokenizer.schemes import scheme_for
@@ -94,7 +101,7 @@ def from_tokenizer_json(path: str | Path, add_prefix_space: bool | None = None) 
     unk_token = None
     if add_prefix_space is not None or '"Unigram"' in text:
         document = parsed(text, path)
-        unk_token = _unigram_unknown(document)
+        unk_token = unigram_unknown(document)
         if add_prefix_space is not None:
             text = json.dumps(with_prefix_space(document, add_prefix_space), ensure_ascii=False)
     import tokenizers

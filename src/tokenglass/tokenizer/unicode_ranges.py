@@ -1,4 +1,4 @@
-r"""General categories of Unicode 15.1 as ranges of code points: letters, numbers, marks, punctuation, symbols.
+r"""General categories of Unicode 15.1 as ranges: letters, numbers, marks, punctuation, symbols.
 
 llama.cpp cuts text by this version, whatever Python or library is installed: the categories in `unicodedata`
 change with Python, those behind `\p{L}` with the regex engine, and token ids with either. The data is the

@@ -176,8 +176,8 @@ def _supported_model(metadata: Mapping[str, Any], file_name: str) -> str:
     if model is None or model in ("none", "no_vocab"):
         raise ModelUnsupported(f"{file_name} holds no vocabulary; load the tokenizer from the model's folder")
     raise ModelUnsupported(
-        f"{file_name} has a vocabulary of kind {safe_text(str(model))[:40]!r}; only gpt2 (byte-level BPE) and "
-        "llama (SentencePiece) can be read: load a folder with the model's tokenizer.json"
+        f"{file_name} has a vocabulary of kind {safe_text(str(model))[:40]!r}; only gpt2 (byte-level BPE) "
+        "and llama (SentencePiece) can be read: load a folder with the model's tokenizer.json"
     )
 
 

@@ -80,6 +80,18 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def size(n_bytes: int) -> str:
+    """A file's or a process's size, in powers of ten as disks and downloads state it.
+
+    >>> size(98_226_784), size(1_340_000_000), size(512)
+    ('98.2 MB', '1.34 GB', '512 bytes')
+    """
+    for power, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if n_bytes >= power:
+            return f"{significant(n_bytes / power)} {unit}"
+    return f"{n_bytes} bytes"
+
+
 def bar(p: float, width: int) -> str:
     """A bar for a share of 1 in eighths of a cell, linear; empty where it would be under half an eighth.
 

@@ -14,6 +14,7 @@ from tokenglass.views.cells import cell_width
 MIN_BAR, MAX_BAR = 8, 40
 NARROW = 40  # cells: below this, short titles and single gaps
 COMFORTABLE_TOKEN, LONGEST_NOTE = 16, 28
+LONGEST_TAIL = len(".118 %")  # tinier numbers, such as 2.75e-6 %, do not push the others away
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,5 +92,7 @@ def pointed_cells(column: Column, rows: tuple[Row, ...]) -> list[str]:
     """A column's numbers, filled on the right so that flush right their decimal points stand in one line."""
     texts = [row.cells.get(column.key, "") for row in rows]
     tails = [len(re.sub(r"^[^.% ]*", "", text)) for text in texts]
-    longest = max(tails, default=0)
-    return [text + " " * (longest - tail) if text else "" for text, tail in zip(texts, tails, strict=True)]
+    longest = max((tail for tail in tails if tail <= LONGEST_TAIL), default=0)
+    return [
+        text + " " * max(0, longest - tail) if text else "" for text, tail in zip(texts, tails, strict=True)
+    ]

@@ -43,10 +43,25 @@ def blocks(result: Shown) -> tuple[Block, ...]:
 
 @blocks.register
 def _(result: Tokenization) -> tuple[Block, ...]:
+    strip = Strip(tuple(Piece(t.text, hint=f"id {t.id}") for t in result.tokens))
+    return (Line(token_facts(result), "facts"), strip, _token_table(result.tokens))
+
+
+def token_facts(result: Tokenization) -> str:
+    """How long a text is in tokens, characters and bytes."""
     n_bytes = len(result.text.encode("utf-8", "surrogatepass"))
     facts = [count(len(result.tokens), "token"), count(len(result.text), "character"), count(n_bytes, "byte")]
-    strip = Strip(tuple(Piece(t.text, hint=f"id {t.id}") for t in result.tokens))
-    return (Line(" · ".join(facts), "facts"), strip, _token_table(result.tokens))
+    return " · ".join(facts)
+
+
+def token_strip(tokens: Iterable[Token], written_from: int | None = None) -> Strip:
+    """Tokens side by side with their ids below; those from index `written_from` on stand out."""
+    return Strip(
+        tuple(
+            Piece(t.text, "chosen" if written_from is not None and i >= written_from else "", below=str(t.id))
+            for i, t in enumerate(tokens)
+        )
+    )
 
 
 def _token_table(tokens: tuple[Token, ...]) -> Table:
@@ -102,6 +117,11 @@ def _split_characters(data: bytes, start: int, end: int) -> str:
 
 @blocks.register
 def _(result: NextTokens) -> tuple[Block, ...]:
+    return next_blocks(result)
+
+
+def next_blocks(result: NextTokens, extra: Iterable[Candidate] = ()) -> tuple[Block, ...]:
+    """What a next-token table is about, and the table; `extra` are candidates that were looked up."""
     after = b"".join(result.vocabulary.token(i).bytes for i in result.prompt_ids[-32:])
     facts = [
         count(len(result.logits), "candidate"),
@@ -111,7 +131,7 @@ def _(result: NextTokens) -> tuple[Block, ...]:
     if result.coverage < 1.0:
         facts.append(f"only {percent(result.coverage)} of the probability is known")
     heading = Line("next token after ", "heading", tail=safe_text(after))
-    return (heading, Line(" · ".join(facts), "facts"), next_table(result))
+    return (heading, Line(" · ".join(facts), "facts"), next_table(result, extra))
 
 
 def next_table(result: NextTokens, extra: Iterable[Candidate] = ()) -> Table:
@@ -199,7 +219,7 @@ def _changed(shown: Iterable[Candidate | Step]) -> bool:
 
 @blocks.register
 def _(result: Sequence) -> tuple[Block, ...]:
-    return (_prose("", result), Line(_written(result), "facts"), _steps_table(result.steps))
+    return (_prose("", result), Line(written_facts(result), "facts"), steps_table(result.steps))
 
 
 @blocks.register
@@ -209,10 +229,10 @@ def _(result: Generation) -> tuple[Block, ...]:
     for number, sequence in enumerate(result.sequences, start=1):
         if len(result.sequences) > 1:
             found.append(Line(f"sequence {number} of {len(result.sequences)}", "heading"))
-        found += [_prose(prompt, sequence), Line(_written(sequence), "facts")]
+        found += [_prose(prompt, sequence), Line(written_facts(sequence), "facts")]
     if len(result.sequences) > 1:
         found.append(Line("steps of sequence 1", "heading"))
-    return (*found, _steps_table(result.steps))
+    return (*found, steps_table(result.steps))
 
 
 def _prose(prompt: str, sequence: Sequence) -> Prose:
@@ -226,14 +246,16 @@ def _prose(prompt: str, sequence: Sequence) -> Prose:
     return Prose(prompt, text, tuple(pieces) if shown == prompt + text else ())
 
 
-def _written(sequence: Sequence) -> str:
+def written_facts(sequence: Sequence) -> str:
+    """How many tokens were written and why they end."""
     facts = [f"{count(len(sequence.ids), 'new token')}", f"finish reason: {sequence.finish_reason}"]
     if sequence.score is not None:
         facts.append(f"score {significant(sequence.score, 5)}")
     return " · ".join(facts)
 
 
-def _steps_table(steps: tuple[Step, ...]) -> Table:
+def steps_table(steps: tuple[Step, ...]) -> Table:
+    """One row for each token that was written."""
     columns = (
         Column("position", "#", "right", keep=5),
         ID,

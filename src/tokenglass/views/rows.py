@@ -263,12 +263,10 @@ def _why_sampled(step: Step) -> str:
 
 def _why_forced(step: Step) -> str:
     rival = _rival(step)
-    best = (
-        f"; the model would have put {rival.token.text} ({percent(rival.p)})"
-        if rival and step.rank > 1
-        else ""
+    first = (
+        f", whose first choice was {rival.token.text} ({percent(rival.p)})" if rival and step.rank > 1 else ""
     )
-    return f"{step.token.text} was put there, not chosen: {_by_the_model(step)}{best}"
+    return f"{step.token.text} was put there by hand: {_by_the_model(step)}{first}"
 
 
 def _why_draft(step: Step) -> str:

@@ -51,7 +51,7 @@ def painted(shown: Iterable[Block], width: int, colour: bool) -> Iterator[str]:
         if colour:
             yield "".join(sgr(text, style) for text, style in line)
         else:
-            yield "".join(text for text, _ in line).rstrip(" ")
+            yield "".join(text for text, _ in line)
 
 
 def sgr(text: str, style: str) -> str:
@@ -92,8 +92,14 @@ def lines(shown: Iterable[Block], width: int) -> Iterator[list[Segment]]:
     for block in shown:
         if previous is not None and _stands_apart(previous, block):
             yield []
-        yield from _drawn(block, max(width, 20))
+        yield from map(_without_trailing_spaces, _drawn(block, max(width, 20)))
         previous = block
+
+
+def _without_trailing_spaces(line: list[Segment]) -> list[Segment]:
+    while line and not line[-1][0].rstrip(" "):
+        line = line[:-1]
+    return [*line[:-1], (line[-1][0].rstrip(" "), line[-1][1])] if line else []
 
 
 def _stands_apart(previous: Block, block: Block) -> bool:
@@ -139,7 +145,7 @@ def _strip(strip: Strip, width: int) -> Iterator[list[Segment]]:
             line, under, used = [], "", 0
         yield from (_signs(text, piece.role) for text in full)
         line += [*_signs(last, piece.role), (" " * (size - cell_width(last)), ""), (HAIRLINE, "hairline")]
-        under += pad(piece.below, size, "right") + " "
+        under += pad(piece.below, size) + " "
         used += size + 1
     if line:
         yield from _strip_lines(line, under)

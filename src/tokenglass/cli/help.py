@@ -1,0 +1,24 @@
+"""What `tokenglass --help` prints."""
+
+OVERVIEW = """\
+tokenglass shows how a language model writes, one token at a time.
+
+  tokenglass "PROMPT"            tokens and next-token table; on a terminal, then step with single keys
+  tokenglass tokens TEXT         how a text is cut into tokens
+  tokenglass next PROMPT         which tokens may come next: -n 20, --lookup " Paris", --position 3
+  tokenglass generate PROMPT     write on: --max-new-tokens 50, --stop-strings "." and more
+  tokenglass models              the models here: list, pull, add, path, check
+  tokenglass doctor              what is installed, and how fast one step is here
+
+  -m, --model NAME               smollm2 (the default), a folder, a .gguf file or a Hugging Face id
+  --json                         one JSON document on stdout, nothing else
+  --chat                         give the prompt as a user's message
+  --precision exact|fast         float32 activations, or int8 ones where the weights allow it
+  --seed N                       seed of the randomness
+  --version                      the version
+
+PROMPT is one argument, so put it in quotes; - reads it from standard input (one final newline is dropped).
+A prompt that is also a command, or starts with -, goes after --, as in: tokenglass -- models
+tokenglass COMMAND --help says more about a command.
+
+Exit codes: 0 done, 2 command line, 3 model or file unusable, 4 engine failure, 130 interrupted."""

@@ -1,0 +1,224 @@
+"""The single-key stepper: one text, token by token, with the table of what may come next.
+
+Draws a frame in place, reads a key, moves the session, draws again. What the session can do is its own
+business; this file knows keys and the frame.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tokenglass.cli.keys import Keyboard
+from tokenglass.cli.screen import Screen
+from tokenglass.errors import TokenglassError
+from tokenglass.text import safe_line
+from tokenglass.types import Candidate, Step, Token, Tokenization
+from tokenglass.views.blocks import Block, Line
+from tokenglass.views.cells import cell_width
+from tokenglass.views.layout import next_blocks, token_facts, token_strip
+from tokenglass.views.terminal import painted
+
+if TYPE_CHECKING:
+    from tokenglass.session import Session
+
+KEYS = "Enter best  1-9 pick  u undo  r redo  t type  / find  g 10 more  ? help  q quit"
+KEYS_NARROW = "? help  q quit"
+HELP = (
+    "Enter or →  append the likeliest token",
+    "1-9 and 0   append the token of that row (0 is row 10)",
+    "u or ←      take the last token back; nothing is lost",
+    "r           bring it back",
+    "t           type what comes next; a leading space counts, \\n is a newline",
+    "/           look up a token: its rank and probability among all",
+    "g           append 10 more; Ctrl-C stops",
+    "?           back to the table",
+    "q           quit; the text stays on the screen",
+)
+MORE = 10
+_ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
+
+
+def overview(tokenization: Tokenization, session: Session) -> list[Block]:
+    """The tokens of a prompt and the next-token table, for a pipe."""
+    tokens = tokenization.tokens or _tokens(session)
+    return [Line(token_facts(tokenization), "facts"), token_strip(tokens), *next_blocks(session.next)]
+
+
+def _tokens(session: Session) -> tuple[Token, ...]:
+    vocabulary = session.model.tokenizer
+    return tuple(vocabulary.token(token_id) for token_id in session.ids)
+
+
+class Explorer:
+    """A person, a session and a screen."""
+
+    def __init__(self, session: Session, screen: Screen) -> None:
+        self._session = session
+        self._screen = screen
+        self._keyboard = Keyboard()
+        self._message = ""
+        self._looked_up: list[Candidate] = []
+        self._helping = False
+        self._drawn_lines = 0
+        self._keys: dict[str, Callable[[], None]] = {
+            "enter": self._best,
+            "right": self._best,
+            "u": self._undo,
+            "left": self._undo,
+            "r": self._redo,
+            "t": self._type,
+            "/": self._look_up,
+            "g": self._more,
+            "?": self._help,
+        }
+        self._keys |= {str(row % 10): partial(self._pick, row) for row in range(1, 11)}
+
+    def run(self) -> int:
+        """Until the person quits; returns the exit code."""
+        try:
+            with self._keyboard:
+                self._draw()
+                while (key := self._keyboard.read()) not in ("q", "", "\x04"):
+                    self._press(key)
+                    self._draw()
+        finally:
+            self._message, self._helping = "", False
+            self._draw(keys=False)
+        return 0
+
+    def _press(self, key: str) -> None:
+        action = self._keys.get(key)
+        if action is None:
+            self._message = f"{safe_line(key)} is no key here; ? shows them all" if key.isprintable() else ""
+            return
+        self._message = ""
+        self._helping = key == "?" and not self._helping
+        try:
+            action()
+        except (TokenglassError, ValueError) as error:
+            self._message = safe_line(str(error))
+
+    # ------------------------------------------------------------------ keys
+
+    def _best(self) -> None:
+        step = self._session.step()
+        assert isinstance(step, Step)
+        self._moved(step.why())
+
+    def _pick(self, row: int) -> None:
+        shown = self._session.next.rows
+        if row > len(shown):
+            raise ValueError(f"there is no row {row}")
+        self._moved(self._session.step(token=shown[row - 1].id).why())
+
+    def _undo(self) -> None:
+        undone = self._session.undo()
+        self._moved(f"{undone.token.text} taken back; r brings it back" if undone else "this is the prompt")
+
+    def _redo(self) -> None:
+        redone = self._session.redo()
+        self._moved(f"{redone.token.text} is back" if redone else "nothing was taken back here")
+
+    def _type(self) -> None:
+        text = self._ask("next text (a leading space counts): ")
+        if text:
+            steps = self._session.step(token=text)
+            last = steps if isinstance(steps, Step) else steps[-1]
+            many = f"{len(steps)} tokens; the last: " if isinstance(steps, list) else ""
+            self._moved(many + last.why())
+
+    def _look_up(self) -> None:
+        text = self._ask("token (a leading space counts): ")
+        if not text:
+            return
+        pieces = self._session.model.tokenizer.encode(text, add_special_tokens=False).tokens
+        try:
+            row = self._session.next.lookup(text)
+        except ValueError:
+            if not pieces:
+                raise
+            row = self._session.next.lookup(pieces[0].id)
+            cut = " ".join(piece.text for piece in pieces)
+            self._message = f"{len(pieces)} tokens: {cut}; this is the first"
+        self._looked_up = [row]
+
+    def _more(self) -> None:
+        for done in range(MORE):
+            try:
+                step = self._session.step()
+            except KeyboardInterrupt:
+                self._moved(f"stopped after {done} of {MORE}")
+                return
+            assert isinstance(step, Step)
+            self._moved(step.why())
+            if step.finish_reason:
+                return
+            if done < MORE - 1:
+                self._draw()
+
+    def _help(self) -> None:
+        """Shown in place of the table until the next key."""
+
+    def _moved(self, message: str) -> None:
+        self._message = message
+        self._looked_up = []
+
+    def _ask(self, question: str) -> str:
+        """A line typed by the person, escapes understood; "" when they thought better of it."""
+        self._draw(keys=False)
+        with self._keyboard.line_mode():
+            try:
+                typed = input(question)
+            except (KeyboardInterrupt, EOFError):
+                typed = ""
+                print()
+        self._drawn_lines += 1 + max(0, cell_width(question + typed) - 1) // self._screen.width
+        return re.sub(r"\\([nt\\])", lambda match: _ESCAPES[match[1]], typed)
+
+    # ----------------------------------------------------------------- frame
+
+    def _draw(self, *, keys: bool = True) -> None:
+        """The frame, in place of the one before; at the end, and while a line is typed, without the keys."""
+        screen = self._screen
+        frame = self._frame(screen.width, keys)[1 - screen.height :]
+        if screen.can_redraw and self._drawn_lines:
+            sys.stdout.write(f"\x1b[{self._drawn_lines}A\r\x1b[J")
+        sys.stdout.write("".join(f"{line}\n" for line in frame))
+        sys.stdout.flush()
+        self._drawn_lines = len(frame)
+
+    def _frame(self, width: int, keys: bool) -> list[str]:
+        """Text, table, message and keys in fewer lines than the screen; the text's start gives way."""
+        below = self._painted(Line(self._message), width) if self._message else []
+        if keys:
+            below += self._painted(Line(KEYS if cell_width(KEYS) <= width else KEYS_NARROW, "facts"), width)
+        rows = 10
+        table = self._table(width, rows)
+        while rows > 1 and len(table) + len(below) > self._screen.height - 7:
+            rows -= 1
+            table = self._table(width, rows)
+        room = self._screen.height - 3 - len(table) - len(below)
+        return [*self._strip(width, max(2, room)), "", *table, *([""] if below else []), *below]
+
+    def _table(self, width: int, rows: int) -> list[str]:
+        if self._helping:
+            return [line for text in HELP for line in self._painted(Line(text), width)]
+        try:
+            shown = next_blocks(replace(self._session.next, n=rows), self._looked_up)
+        except TokenglassError as error:
+            return self._painted(Line(safe_line(str(error))), width)
+        return list(painted(shown, width, self._screen.colour))
+
+    def _strip(self, width: int, most: int) -> list[str]:
+        """The text, token by token with ids; only its end where it is longer than `most` lines."""
+        shown = token_strip(_tokens(self._session), written_from=len(self._session.prompt_ids))
+        drawn = list(painted([shown], width, self._screen.colour))
+        return drawn if len(drawn) <= most else ["…", *drawn[-max(2, (most - 1) // 2 * 2) :]]
+
+    def _painted(self, line: Line, width: int) -> list[str]:
+        return list(painted([line], width, self._screen.colour))
