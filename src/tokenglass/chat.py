@@ -1,8 +1,8 @@
 """Chat messages to one text, by the template that comes with a model.
 
-A template is a program in the jinja language and comes from whoever published the model, so it is untrusted. It
-runs in jinja's sandbox, as in transformers, and what it can use up is bounded: time, output and every value it
-makes. See `chat_sandbox` for how.
+A template is a program in the jinja language and comes from whoever published the model, so it is untrusted.
+It runs in jinja's sandbox, as in transformers, and what it can use up is bounded: time, output and every
+value it makes. See `chat_sandbox` for how.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def render_chat(
     Args:
         tokenizer: has the template and the special tokens.
         messages: such as `[{"role": "user", "content": "Hello"}]`.
-        add_generation_prompt: open the assistant's turn; None does unless the last message is the assistant's.
+        add_generation_prompt: open the assistant's turn; None does unless the last message is one.
         continue_final_message: leave the last message open; None does where the assistant wrote it.
         variables: for the template, such as `tools`, `documents`, `enable_thinking`.
 

@@ -1,8 +1,9 @@
 """How large the values of a chat template are, and would become: asked before the template makes them.
 
-Size is counted in characters as if the value were written out: a text by its length, a number by its digits, a
-list or mapping by what is in it, again each time it is in it. Values never change in the sandbox, so each is
-counted once; a list that holds itself twice over, forty levels deep, is found out without being walked.
+Size is counted in characters as if the value were written out: a text by its length, a number by its digits,
+a list or mapping by what is in it, again each time it is in it. Lists and mappings never change in the
+sandbox, so each is counted once: one that holds another twice over, forty levels deep, is found out without
+a walk. Namespaces do change, and are therefore not allowed inside anything.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class TooMuch(Exception):
 
 def weighed(value: T) -> T:
     """The value, once it is known not to be too large."""
-    size, depth = _measure(value)
+    size, depth = _measure(value, top=True)
     if size > MAX_SIZE:
         raise TooMuch(f"more than {MAX_SIZE:,} characters")
     if depth > MAX_DEPTH:
@@ -76,7 +77,9 @@ def check_call(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> N
     for value in (*args[1:], *kwargs.values()):
         if isinstance(value, int) and abs(value) > MAX_COUNT:
             raise TooMuch(f"a count of {_shown(value)}")
-    rule = _GROWTH.get(name.rpartition(".")[2] if name.startswith("bytes.") else name)
+    if name.startswith("bytes.") and name != "bytes.decode":
+        raise TooMuch("a method of bytes")
+    rule = _GROWTH.get(name)
     if rule is not None:
         _refuse_above(rule(*args, **kwargs))
 
@@ -94,12 +97,17 @@ def _size(value: Any) -> int:
     return _measure(value)[0]
 
 
-def _measure(value: Any) -> tuple[int, int]:
-    """Size and depth of a value."""
+def _measure(value: Any, top: bool = False) -> tuple[int, int]:
+    """Size and depth of a value; `top` where it is in no other."""
     if isinstance(value, str | bytes):
         return len(value), 0
     if isinstance(value, int):
         return (_FAR_TOO_MUCH if value.bit_length() > MAX_BITS else 20), 0
+    attributes = getattr(value, "_Namespace__attrs", None)  # jinja's namespace()
+    if isinstance(attributes, dict):
+        if not top:
+            raise TooMuch("a namespace inside another value")
+        return sum(_measure(item)[0] for item in attributes.values()), 0
     inside = _inside(value)
     if inside is None:
         return 20, 0
@@ -116,10 +124,7 @@ def _inside(value: Any) -> Iterable[Any] | None:
     """What a value holds, or None where it holds nothing."""
     if isinstance(value, Mapping):
         return (item for pair in value.items() for item in pair)
-    if isinstance(value, _LISTS):
-        return iter(value)
-    attributes = getattr(value, "_Namespace__attrs", None)  # jinja's namespace()
-    return attributes.values() if isinstance(attributes, dict) else None
+    return iter(value) if isinstance(value, _LISTS) else None
 
 
 def _repeated(left: Any, right: Any) -> int:
@@ -127,7 +132,7 @@ def _repeated(left: Any, right: Any) -> int:
         return _FAR_TOO_MUCH if left.bit_length() + right.bit_length() > MAX_BITS else 0
     if isinstance(left, int):
         left, right = right, left
-    return (_size(left) + 1) * max(right, 0) if isinstance(right, int) else 0
+    return (_size(left) + 1) * max(int(right), 0) if isinstance(right, int) else 0
 
 
 def _formatted(text: str, mark: str, values: Iterable[Any]) -> int:
@@ -145,8 +150,8 @@ def _formatted(text: str, mark: str, values: Iterable[Any]) -> int:
 
 
 def _replaced(text: Any, old: Any = "", new: Any = "", count: Any = None) -> int:
-    text, old, new = str(text), str(old), str(new)
-    return len(text) + text.count(old) * len(new)
+    given, sought = str(text), str(old)
+    return len(given) + given.count(sought) * len(str(new))
 
 
 def _joined(items: Any, separator: Any = "", attribute: Any = None) -> int:
@@ -158,17 +163,16 @@ def _indented(text: Any, width: Any = 4, first: Any = False, blank: Any = False)
     return len(str(text)) + (str(text).count("\n") + 1) * step
 
 
-def _wrapped(
-    text: Any, width: Any = 79, long: Any = True, wrapstring: Any = None, hyphens: Any = True, **_: Any
-) -> int:
+def _wrapped(text: Any, width: Any = 79, *more: Any, **named: Any) -> int:
+    wrapstring = more[1] if len(more) > 1 else named.get("wrapstring")
     lines = len(str(text)) // max(int(width), 1) + str(text).count("\n") + 1
-    return len(str(text)) * 2 + lines * len(str(wrapstring or "\n"))
+    return len(str(text)) + lines * len(str(wrapstring or "\n"))
 
 
 def _as_json(value: Any, ensure_ascii: Any = False, indent: Any = None, **_: Any) -> int:
     size, depth = _measure(value)
-    step = indent if isinstance(indent, int) else len(str(indent or ""))
-    return size * (1 + step * depth) // 16  # commas and brackets are a small part of what is indented
+    step = int(indent) if isinstance(indent, int) else len(str(indent or ""))
+    return size + size // 4 * step * depth  # one line in four characters is about the most there can be
 
 
 _GROWTH: dict[str, Callable[..., int]] = {

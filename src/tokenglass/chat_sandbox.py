@@ -1,9 +1,9 @@
 """A jinja sandbox that also bounds what a template can use up: time, and the size of every value it makes.
 
-jinja's own sandbox keeps a template from Python's insides (3.1.6 or later: CVE-2024-56326, CVE-2025-27516), but
-not from `{{ "a" * 10**10 }}` or endless loops. Here rendering runs in a thread of its own, which is stopped when
-its time is over, and whatever can make a value larger than what it was given is asked first how large it would
-become. Size is counted in characters: see `chat_limits`.
+jinja's own sandbox keeps a template from Python's insides (3.1.6 or later: CVE-2024-56326, CVE-2025-27516),
+but not from `{{ "a" * 10**10 }}` or endless loops. Here rendering runs in a thread of its own, which is
+stopped when its time is over, and whatever can make a value larger than what it was given is asked first how
+large it would become. Size is counted in characters: see `chat_limits`.
 
 What a template sees besides is what transformers gives it (utils/chat_template_utils.py).
 """
@@ -18,7 +18,7 @@ from functools import lru_cache, wraps
 from threading import Thread
 from typing import Any, TypeVar
 
-from jinja2 import Template, nodes
+from jinja2 import Environment, Template, nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
 from jinja2.ext import Extension, loopcontrols
@@ -141,7 +141,7 @@ class _Environment(ImmutableSandboxedEnvironment):
             "strftime_now": _strftime_now,
         }
 
-    def concat(self, parts: Iterable[str]) -> str:  # type: ignore[override]
+    def concat(self, parts: Iterable[str]) -> str:
         """Pieces of output, joined."""
         return joined(parts)
 
@@ -154,7 +154,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         check_operator(operator, left, right)
         return weighed(super().call_binop(context, operator, left, right))
 
-    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:  # noqa: N805
+    def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         """A call in the template."""
         method = getattr(__obj, "__wrapped__", __obj)  # jinja wraps str.format
         owner = getattr(method, "__self__", None)
@@ -163,14 +163,17 @@ class _Environment(ImmutableSandboxedEnvironment):
                 args = (_settled(args[0]), *args[1:])
             check_call(f"{type(owner).__name__}.{method.__name__}", (owner, *args), kwargs)
         else:
-            weighed((*args, *kwargs.values()))  # a macro keeps them as `varargs` and `kwargs`
+            for value in (*args, *kwargs.values()):
+                weighed(value)  # a macro puts them together in `varargs` and `kwargs`
         return weighed(super().call(__context, __obj, *args, **kwargs))
 
 
 class _Generation(Extension):
     """`{% generation %}` marks what the assistant wrote; for rendering it changes nothing."""
 
-    tags = {"generation"}  # noqa: RUF012
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self.tags = {"generation"}
 
     def parse(self, parser: Parser) -> nodes.Node:
         """The block as a call that returns its body."""
@@ -196,7 +199,7 @@ class _TemplateDict:
 class _TemplateNamespace(Namespace):
     """`namespace(...)` that takes no underscored names, and no value that is too large."""
 
-    def __init__(*args: Any, **kwargs: Any) -> None:  # noqa: N805 - so that `namespace(self=1)` works
+    def __init__(*args: Any, **kwargs: Any) -> None:  # so that `namespace(self=1)` works
         attributes = dict(*args[1:], **kwargs)
         for name in attributes:
             _check_name(name)

@@ -43,10 +43,14 @@ MORE = 10
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
 
-def overview(tokenization: Tokenization, session: Session) -> list[Block]:
+def overview(tokenization: Tokenization, session: Session, rows: int = 10) -> list[Block]:
     """The tokens of a prompt and the next-token table, for a pipe."""
     tokens = tokenization.tokens or _tokens(session)
-    return [Line(token_facts(tokenization), "facts"), token_strip(tokens), *next_blocks(session.next)]
+    return [
+        Line(token_facts(tokenization), "facts"),
+        token_strip(tokens),
+        *next_blocks(replace(session.next, n=rows)),
+    ]
 
 
 def _tokens(session: Session) -> tuple[Token, ...]:
@@ -57,9 +61,10 @@ def _tokens(session: Session) -> tuple[Token, ...]:
 class Explorer:
     """A person, a session and a screen."""
 
-    def __init__(self, session: Session, screen: Screen) -> None:
+    def __init__(self, session: Session, screen: Screen, rows: int = 10) -> None:
         self._session = session
         self._screen = screen
+        self._rows = rows
         self._keyboard = Keyboard()
         self._message = ""
         self._looked_up: list[Candidate] = []
@@ -111,7 +116,7 @@ class Explorer:
         self._moved(step.why())
 
     def _pick(self, row: int) -> None:
-        shown = self._session.next.rows
+        shown = replace(self._session.next, n=min(10, self._rows)).rows
         if row > len(shown):
             raise ValueError(f"there is no row {row}")
         self._moved(self._session.step(token=shown[row - 1].id).why())
@@ -197,7 +202,7 @@ class Explorer:
         below = self._painted(Line(self._message), width) if self._message else []
         if keys:
             below += self._painted(Line(KEYS if cell_width(KEYS) <= width else KEYS_NARROW, "facts"), width)
-        rows = 10
+        rows = self._rows
         table = self._table(width, rows)
         while rows > 1 and len(table) + len(below) > self._screen.height - 7:
             rows -= 1

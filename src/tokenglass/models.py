@@ -187,6 +187,7 @@ def _find(source: str | Path, revision: str | None) -> ModelFiles | None:
         raise ValueError(f"source must name a model, got {shown(name)}")
     if pin := embedded.PINS.get(name):
         present = embedded.present(pin)
+        cache.sweep(cache.models_folder())
         return layout.from_gguf(present, name, licence=pin.licence) if present else None
     if name.startswith(("http://", "https://")):
         raise Unsupported(

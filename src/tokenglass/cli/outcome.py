@@ -36,6 +36,8 @@ def reported(command: Callable[[], int], *, as_json: bool) -> int:
         code = command()
         sys.stdout.flush()
         return code
+    except SystemExit as end:  # a parser has printed its help
+        return int(end.code or 0)
     except BrokenPipeError:  # the reader has seen enough, as `| head` does
         _discard_output()
         return OK
@@ -49,15 +51,10 @@ def reported(command: Callable[[], int], *, as_json: bool) -> int:
 
 def exit_code(error: BaseException) -> int:
     """The exit code of an error."""
-    if hasattr(error, "format_message"):  # Typer's and Click's usage errors, whatever module they live in
-        return USAGE
     return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED)
 
 
 def _message(error: Exception) -> str:
-    if hasattr(error, "format_message"):
-        text = str(error.format_message()).rstrip(".")
-        return f"{text}; see tokenglass --help" if "tokenglass" not in text else text
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror

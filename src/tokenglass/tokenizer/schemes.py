@@ -88,7 +88,7 @@ class GgufScheme:
 
     def named(self, text: str) -> Iterator[int]:
         """Ids that may stand for exactly `text`, the likeliest first."""
-        for token in (self._written(text), text):
+        for token in (self._written(text), text, *(byte_token(byte) for byte in text.encode()[:1])):
             if token in self._ids:
                 yield self._ids[token]
 

@@ -34,6 +34,8 @@ _DEEPSEEK3 = (
     r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
     r"| ?[\p{P}\p{S}]+[\r\n]*|" + _SPACES
 )
+# U+0800 to U+9FA5 and U+AC00 to U+D7FF, but no white space, for so llama.cpp reads DeepSeek's own ranges
+_ASIAN = "[ࠀ-\u167f\u1681-\u1fff\u200b-\u2027\u202a-\u202e\u2030-\u205e\u2060-\u2fff\u3001-龥가-\ud7ff]+"
 _DIGIT, _DIGITS, _THREE_DIGITS = r"[\p{N}]", r"[\p{N}]+", r"[0-9][0-9][0-9]"
 
 
@@ -65,7 +67,7 @@ _RULES: dict[str, Rule] = {
     "tekken": Rule((_TEKKEN,), whole_words=True, adds_bos=True),
     "gpt-4o": Rule((_GPT4O,)),
     "deepseek-v3": Rule((r"[\p{N}]{1,3}", r"[一-龥぀-ゟ゠-ヿ]+", _DEEPSEEK3)),
-    "deepseek-coder": Rule((r"[\r\n]", r"[\s]?[\p{L}]+", r"[\s]?[\p{P}]+", r"[一-龥ࠀ-一가-퟿]+", _DIGIT)),
+    "deepseek-coder": Rule((r"[\r\n]", r"[\s]?[\p{L}]+", r"[\s]?[\p{P}]+", _ASIAN, _DIGIT)),
 }
 _SAME = {
     "gpt-2": "phi-2 jina-es jina-de jina-v2-es jina-v2-de gigachat a.x-4.0 mellum modern-bert mpt olmo jais "
