@@ -33,7 +33,9 @@ class ByteTokenizer:
             raise ValueError(f"no single token stands for {text!r}")
         return data[0]
 
-    def encode(self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False) -> Tokenization:
+    def encode(
+        self, text: str, *, add_special_tokens: bool = True, parse_special: bool = False
+    ) -> Tokenization:
         tokens = (Token(b, bytes([b]), "normal", (i, i + 1)) for i, b in enumerate(text.encode()))
         return Tokenization(text, tuple(tokens))
 
@@ -61,9 +63,7 @@ def writes(text: str, *, then: int = EOS) -> Callable[[tuple[int, ...]], np.ndar
     return rule
 
 
-def model(
-    rule: Callable[[tuple[int, ...]], Any] | Mapping[int, Sequence[float]], **options: Any
-) -> Model:
+def model(rule: Callable[[tuple[int, ...]], Any] | Mapping[int, Sequence[float]], **options: Any) -> Model:
     """A model over bytes with the given rule."""
     options.setdefault("eos_ids", (EOS,))
     tokenizer: Any = ByteTokenizer()

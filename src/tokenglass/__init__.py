@@ -65,8 +65,8 @@ __all__ = [
     "Stage",
     "Step",
     "Token",
-    "Tokenization",
     "TokenglassError",
+    "Tokenization",
     "Tokenizer",
     "TraceError",
     "Unsupported",
@@ -75,8 +75,8 @@ __all__ = [
     "load_tokenizer",
 ]
 
-_ERRORS = "ContextOverflow EngineError MissingDependency ModelDamaged ModelNotFound ModelUnsupported NoTokenAllowed "
-_ERRORS += "RemoteError TokenglassError TraceError Unsupported"
+_ERRORS = "ContextOverflow EngineError MissingDependency ModelDamaged ModelNotFound ModelUnsupported "
+_ERRORS += "NoTokenAllowed RemoteError TokenglassError TraceError Unsupported"
 _TYPES = "Candidate EngineInfo Generation NextTokens Sequence Stage Step Token Tokenization"
 _HOMES = {
     **dict.fromkeys(_ERRORS.split(), "errors"),

@@ -13,6 +13,8 @@ from collections.abc import Callable, ItemsView, Iterable, KeysView, Mapping, Va
 from threading import local
 from typing import Any, TypeVar
 
+from jinja2.utils import Namespace
+
 MAX_SIZE = 1 << 22  # characters of a text, of everything in a list, of the whole output
 MAX_DEPTH = 100
 MAX_COUNT = 1 << 20  # of a width, a precision, a number of repetitions given to a filter or method
@@ -103,10 +105,10 @@ def _measure(value: Any, top: bool = False) -> tuple[int, int]:
         return len(value), 0
     if isinstance(value, int):
         return (_FAR_TOO_MUCH if value.bit_length() > MAX_BITS else 20), 0
-    attributes = getattr(value, "_Namespace__attrs", None)  # jinja's namespace()
-    if isinstance(attributes, dict):
+    if isinstance(value, Namespace):
         if not top:
             raise TooMuch("a namespace inside another value")
+        attributes = object.__getattribute__(value, "_Namespace__attrs")  # its own lookup finds variables
         return sum(_measure(item)[0] for item in attributes.values()), 0
     inside = _inside(value)
     if inside is None:

@@ -25,7 +25,8 @@ HONOURED: Mapping[str, Any] = {
     "max_time": None,
     "seed": None,
 }
-# Accepted, and listed as having no effect: they steer memory, outputs or padding, never a token of one sequence.
+# Accepted, and listed as having no effect: they steer memory, outputs or padding, never a token of one
+# sequence.
 NO_EFFECT = frozenset(
     """use_cache cache_implementation cache_config max_cache_len output_attentions output_hidden_states
     output_scores output_logits return_dict_in_generate pad_token_id bos_token_id decoder_start_token_id
@@ -182,16 +183,22 @@ def _budget(new: Any, total: Any, prompt_length: int, sources: dict[str, Source]
 
 
 def _whole(name: str, value: Any, least: int) -> int:
-    whole = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-    if not whole or value < least:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not float(value).is_integer() or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
     return int(value)
 
 
 def _ids(value: Any, vocab_size: int) -> frozenset[int]:
-    ids = [] if value is None else list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+    ids = (
+        [] if value is None else list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+    )
     for token in ids:
-        if not isinstance(token, int) or isinstance(token, bool) or (vocab_size and not 0 <= token < vocab_size):
+        if (
+            not isinstance(token, int)
+            or isinstance(token, bool)
+            or (vocab_size and not 0 <= token < vocab_size)
+        ):
             most = vocab_size - 1 if vocab_size else "the vocabulary size - 1"
             raise ValueError(f"eos_token_id must hold ids in [0, {most}], got {token!r}")
     return frozenset(ids)

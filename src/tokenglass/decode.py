@@ -22,7 +22,9 @@ Floats = NDArray[np.float32]
 TOP = 64  # candidates that a step remembers; the rest is known through logsumexp and entropy
 
 
-def decode(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], config: GenerationConfig) -> Iterator[Step]:
+def decode(
+    engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], config: GenerationConfig
+) -> Iterator[Step]:
     """Write tokens after a prompt until something ends the text; yields each as it is chosen.
 
     Args:
@@ -65,7 +67,9 @@ def checked(logits: Floats | None, position: int) -> Floats:
     row: Floats = logits[0, -1]
     best = row.max()
     if np.isnan(best) or best == np.inf:
-        raise EngineError(f"the model's logits at position {position} hold NaN or +inf; the weights are broken")
+        raise EngineError(
+            f"the model's logits at position {position} hold NaN or +inf; the weights are broken"
+        )
     if best == -np.inf:
         raise NoTokenAllowed(position)
     return row
@@ -154,5 +158,7 @@ def record(
 
 
 def _tail_tokens(config: GenerationConfig) -> int:
-    """How many tokens of the prompt a stop string could reach back into: every token has at least one byte."""
+    """How many tokens of the prompt a stop string could reach back into: every token has at least one
+    byte.
+    """
     return max((len(stop.encode()) for stop in config.stop_strings), default=1)

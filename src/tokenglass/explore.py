@@ -153,18 +153,17 @@ class Explorer:
         self._looked_up = [row]
 
     def _more(self) -> None:
-        for done in range(MORE):
-            try:
+        before = len(self._session.steps)
+        try:
+            for _ in range(MORE):
                 step = self._session.step()
-            except KeyboardInterrupt:
-                self._moved(f"stopped after {done} of {MORE}")
-                return
-            assert isinstance(step, Step)
-            self._moved(step.why())
-            if step.finish_reason:
-                return
-            if done < MORE - 1:
+                assert isinstance(step, Step)
+                self._moved(step.why())
+                if step.finish_reason:
+                    return
                 self._draw()
+        except KeyboardInterrupt:  # mostly while the table of the next token is computed for the screen
+            self._moved(f"stopped after {len(self._session.steps) - before} of {MORE}")
 
     def _help(self) -> None:
         """Shown in place of the table until the next key."""
@@ -221,7 +220,10 @@ class Explorer:
 
     def _strip(self, width: int, most: int) -> list[str]:
         """The text, token by token with ids; only its end where it is longer than `most` lines."""
-        shown = token_strip(_tokens(self._session), written_from=len(self._session.prompt_ids))
+        ids = self._session.ids
+        first = max(0, len(ids) - width * most)  # a token takes a cell and a hairline at least
+        tokens = map(self._session.model.tokenizer.token, ids[first:])
+        shown = token_strip(tokens, written_from=len(self._session.prompt_ids) - first)
         drawn = list(painted([shown], width, self._screen.colour))
         return drawn if len(drawn) <= most else ["…", *drawn[-max(2, (most - 1) // 2 * 2) :]]
 

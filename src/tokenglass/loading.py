@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from tokenglass import tokenizer as tokenizers
 from tokenglass.errors import Unsupported
 from tokenglass.model import Model
-from tokenglass import tokenizer as tokenizers
 
 if TYPE_CHECKING:
     from tokenglass.files.layout import ModelFiles
@@ -55,7 +55,11 @@ def load(
     from tokenglass.models import resolve
 
     files = resolve(str(source), revision=revision)
-    return _load_gguf(files, precision, threads) if files.gguf else _load_folder(files, precision, threads, add_prefix_space)
+    return (
+        _load_gguf(files, precision, threads)
+        if files.gguf
+        else _load_folder(files, precision, threads, add_prefix_space)
+    )
 
 
 def load_tokenizer(
@@ -92,7 +96,9 @@ def _load_gguf(files: ModelFiles, precision: Precision, threads: int | None) -> 
         return Model(engine, tokenizer.result())
 
 
-def _load_folder(files: ModelFiles, precision: Precision, threads: int | None, add_prefix_space: bool | None) -> Model:
+def _load_folder(
+    files: ModelFiles, precision: Precision, threads: int | None, add_prefix_space: bool | None
+) -> Model:
     from tokenglass.engines import opening
     from tokenglass.files.safetensors import read_header
 

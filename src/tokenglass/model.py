@@ -97,7 +97,9 @@ class Model:
         """Token ids as text; half a character at an edge becomes U+FFFD."""
         return self.tokenizer.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
-    def prompt_ids(self, prompt: Prompt, chat_template_kwargs: Mapping[str, Any] | None = None) -> tuple[int, ...]:
+    def prompt_ids(
+        self, prompt: Prompt, chat_template_kwargs: Mapping[str, Any] | None = None
+    ) -> tuple[int, ...]:
         """The ids a prompt stands for; an empty one is the model's begin-of-text token.
 
         Raises:
@@ -118,7 +120,9 @@ class Model:
 
     def _checked_id(self, token: Any) -> int:
         if isinstance(token, bool) or not isinstance(token, int | np.integer):
-            raise TypeError(f"a prompt is a text, a list of token ids or a list of messages, got {token!r} in it")
+            raise TypeError(
+                f"a prompt is a text, a list of token ids or a list of messages, got {token!r} in it"
+            )
         if not 0 <= token < self.info.vocab_size:
             raise ValueError(f"token id must be in [0, {self.info.vocab_size - 1}], got {token}")
         return int(token)

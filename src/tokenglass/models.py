@@ -16,7 +16,7 @@ from tokenglass.errors import ModelNotFound, ModelUnsupported, TokenglassError, 
 from tokenglass.files import cache, embedded, hub, layout
 from tokenglass.files.layout import ModelFiles
 from tokenglass.files.progress import bar as progress_bar
-from tokenglass.files.tensors import shown
+from tokenglass.files.tensors import cause, shown
 
 if TYPE_CHECKING:
     from tokenglass.files.checking import Checked
@@ -96,7 +96,7 @@ def pull(source: str, *, revision: str | None = None, progress: bool = True) -> 
         ModelNotFound: no such model, or no network.
         ValueError: a path, which needs no fetching.
     """
-    if Path(source).exists() and source not in embedded.PINS:
+    if os.path.exists(_as_path(source)) and source not in embedded.PINS:
         raise ValueError(f"{shown(source)} is already on this disk; pull takes smollm2 or a hub id")
     return _fetch(source, revision, progress)
 
@@ -108,7 +108,7 @@ def tokenizer_source(source: str | Path, *, revision: str | None = None, progres
         ModelNotFound, ModelUnsupported, Unsupported, ValueError: as for `resolve`.
     """
     name = str(source)
-    if name not in embedded.PINS and (local := Path(name).expanduser()).exists():
+    if name not in embedded.PINS and os.path.exists(local := _as_path(name)):
         return local
     if found := _find(name, revision):
         return found.path
@@ -131,7 +131,7 @@ def add(file: str | Path) -> ModelRow:
     """
     from tokenglass.files import added
 
-    name, final = added.add(Path(file))
+    name, final = added.add(_as_path(str(file)))
     pin = embedded.PINS.get(name)
     return _row(layout.from_gguf(final, name, licence=pin.licence if pin else ""), "added")
 
@@ -141,10 +141,12 @@ def listing() -> list[ModelRow]:
     rows = [_embedded_row(name, pin) for name, pin in embedded.PINS.items()]
     pinned = {pin.file for pin in embedded.PINS.values()}
     for file in sorted(cache.models_folder().glob("*.gguf")):
-        if file.name not in pinned:
+        if file.name in pinned:
+            continue
+        with suppress(TokenglassError, OSError):
             rows.append(_row(layout.from_gguf(file, file.stem), "added"))
     for repository in hub.cached_repositories():
-        with suppress(TokenglassError):
+        with suppress(TokenglassError, OSError):
             if files := _cached(repository, None):
                 rows.append(_row(files, "hub"))
     return rows
@@ -182,7 +184,15 @@ def _row(files: ModelFiles, where: str) -> ModelRow:
 
 def _find(source: str | Path, revision: str | None) -> ModelFiles | None:
     """The model where it is on this disk; None where it must be fetched."""
-    name = str(source)
+    try:
+        return _search(str(source), revision)
+    except OSError as error:
+        raise ModelNotFound(
+            f"{shown(str(source))} cannot be read ({cause(error)}); check the path"
+        ) from error
+
+
+def _search(name: str, revision: str | None) -> ModelFiles | None:
     if not name or "\0" in name:
         raise ValueError(f"source must name a model, got {shown(name)}")
     if pin := embedded.PINS.get(name):
@@ -193,12 +203,12 @@ def _find(source: str | Path, revision: str | None) -> ModelFiles | None:
         raise Unsupported(
             "a model server", "this version runs files; give a folder, a .gguf file or a hub id"
         )
-    local = Path(name).expanduser()
-    if local.exists():
+    local = _as_path(name)
+    if os.path.exists(local):
         return _local(local, name)
     layout.refuse_suffix(local)
     kept = cache.models_folder() / f"{name}.gguf"
-    if "/" not in name and "\\" not in name and kept.is_file():
+    if "/" not in name and "\\" not in name and os.path.isfile(kept):
         return layout.from_gguf(kept, name)
     return _cached(name, revision)
 
@@ -230,6 +240,10 @@ def _cached(name: str, revision: str | None) -> ModelFiles | None:
         return layout.from_folder(snapshot, name, revision=snapshot.name)
     except (ModelNotFound, ModelUnsupported):  # fetched in part, or for another purpose
         return None
+
+
+def _as_path(name: str) -> Path:
+    return Path(os.path.expanduser(name))  # unlike Path.expanduser it leaves "~nobody" alone
 
 
 def _looks_like_path(name: str) -> bool:

@@ -79,7 +79,9 @@ def top_n(logits: Floats, n: int) -> NDArray[np.int64]:
     if n == size:
         return np.argsort(-logits, kind="stable")
     cut = np.partition(logits, size - n)[size - n]
-    ids = np.flatnonzero(logits >= cut)  # ties at the cut make this longer than n; the stable sort settles them
+    ids = np.flatnonzero(
+        logits >= cut
+    )  # ties at the cut make this longer than n; the stable sort settles them
     return ids[np.argsort(-logits[ids], kind="stable")][:n]
 
 

@@ -58,7 +58,9 @@ class Session:
         self.config = config
         self._here = Node(0, None, None, Prefix(prompt_ids))
         self._count = 1
-        self._limited = config.sources.get("max_new_tokens") == "you" or config.sources.get("max_length") == "you"
+        self._limited = (
+            config.sources.get("max_new_tokens") == "you" or config.sources.get("max_length") == "you"
+        )
         self._known: tuple[Node, NextTokens] | None = None
 
     def __repr__(self) -> str:

@@ -66,8 +66,8 @@ class Token:
         bytes: exactly what it stands for; may be half a UTF-8 character.
         kind: "normal", "control" (special: end of text, role marks), "byte" (a single-byte fallback) or
             "unknown" (the vocabulary's unknown token).
-        span: (start, end) in the UTF-8 bytes of the text it came from; None for an entry of the vocabulary and
-            for tokens that stand for no text (an added BOS).
+        span: (start, end) in the UTF-8 bytes of the text it came from; None for an entry of the vocabulary
+            and for tokens that stand for no text (an added BOS).
     """
 
     id: int
@@ -170,7 +170,8 @@ class Stage:
         params: its parameters.
         alive: tokens with a probability above zero afterwards.
         mass_kept: share of the incoming probability that survived, in [0, 1].
-        entropy_bits: entropy afterwards; NaN where a score is NaN or infinite, so that there is no distribution.
+        entropy_bits: entropy afterwards; NaN where a score is NaN or infinite, so that there is no
+            distribution.
         argmax: id of the most likely token afterwards; -1 when none is alive.
         removed: how many tokens it removed.
         changed: how many of the tokens alive afterwards have another score than before.
@@ -226,7 +227,9 @@ class NextTokens(Shown):
 
     @property
     def entropy_bits(self) -> float:
-        """Entropy of the model's own distribution in bits; 2 to this power is the effective number of choices."""
+        """Entropy of the model's own distribution in bits; 2 to this power is the effective number of
+        choices.
+        """
         return self._summary.entropy_bits
 
     @cached_property

@@ -90,7 +90,9 @@ def test_an_evicted_handle_is_harmless(model: tuple[Any, Any]) -> None:
     assert np.abs(row - families.reference(theirs, [*ids, 7])[-1]).max() < TOLERANCE
 
 
-def test_interrupted_runs_leave_nothing_behind(model: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interrupted_runs_leave_nothing_behind(
+    model: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, theirs = model
     engine = families.engine(folder, threads=1)
     ids = tuple(range(40))

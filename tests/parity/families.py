@@ -13,7 +13,10 @@ VOCAB = 211
 SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("GPT2Config", {"n_embd": 64, "n_head": 4, "n_layer": 3, "n_positions": 256}),
     "gpt2-heads-of-24": ("GPT2Config", {"n_embd": 72, "n_head": 3, "n_layer": 2, "n_positions": 256}),
-    "gpt2-heads-of-20": ("GPT2Config", {"n_embd": 60, "n_head": 3, "n_layer": 2, "n_inner": 96, "n_positions": 256}),
+    "gpt2-heads-of-20": (
+        "GPT2Config",
+        {"n_embd": 60, "n_head": 3, "n_layer": 2, "n_inner": 96, "n_positions": 256},
+    ),
     "llama": ("LlamaConfig", {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 4}),
     "llama-grouped": ("LlamaConfig", {"hidden_size": 96, "num_attention_heads": 6, "num_key_value_heads": 2}),
     "llama-tied": (
@@ -73,7 +76,13 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
     "mistral-window": (
         "MistralConfig",
-        {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "sliding_window": 9},
+        {
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "sliding_window": 9,
+        },
     ),
     "qwen2": ("Qwen2Config", {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 2}),
     "qwen2-window": (

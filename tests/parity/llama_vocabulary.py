@@ -1,7 +1,7 @@
 """llama.cpp's own vocabulary code, called in the library that the wheel xllamacpp carries.
 
-The structure below is llama.h's `llama_model_params` of that very version; `Reference` checks it by the default
-values, which lie at both ends of it.
+The structure below is llama.h's `llama_model_params` of that very version; `Reference` checks it by the
+default values, which lie at both ends of it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import xllamacpp
 
 
 class _Params(ctypes.Structure):
-    _fields_ = [  # noqa: RUF012 - ctypes wants it so
+    _fields_ = [
         ("devices", ctypes.c_void_p),
         ("tensor_buft_overrides", ctypes.c_void_p),
         ("n_gpu_layers", ctypes.c_int32),

@@ -6,7 +6,6 @@ another order; logits here reach about 20, where float32 resolves 2e-6, and erro
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,9 @@ def test_every_position(pair: tuple[Any, Any]) -> None:
 
 
 def test_distribution_is_not_flat(pair: tuple[Any, Any]) -> None:
-    """A parity test over flat logits would prove nothing: the likeliest of 211 tokens must be 4 times as likely as a flat one says."""
+    """A parity test over flat logits would prove nothing: the likeliest of 211 tokens must be 4 times as
+    likely as a flat one says.
+    """
     _, theirs = pair
     row = families.reference(theirs, random_ids(2, 37))[-1]
     assert np.exp(log_softmax(row)).max() > 4 / families.VOCAB

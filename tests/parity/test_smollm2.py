@@ -50,7 +50,9 @@ def test_hidden_states_without_the_last_norm(smollm2: Any, smollm2_transformers:
     ids = smollm2.tokenize(PROMPTS[0]).ids
     forward = smollm2.engine.forward([Prefix(tuple(ids))], layers=[12])
     with torch.no_grad():
-        hidden = smollm2_transformers(torch.tensor([ids]), output_hidden_states=True).hidden_states[12][0, -1:]
+        hidden = smollm2_transformers(torch.tensor([ids]), output_hidden_states=True).hidden_states[12][
+            0, -1:
+        ]
         want = smollm2_transformers.lm_head(smollm2_transformers.model.norm(hidden)).numpy()
     assert np.abs(smollm2.engine.unembed(forward.hidden[12][0], norm=True) - want).max() < LOGIT
 
@@ -73,7 +75,9 @@ def test_greedy_tokens(smollm2: Any, smollm2_transformers: Any, prompt: str) -> 
 
 
 def test_fast_is_near_exact(smollm2: Any, text_ids: list[int]) -> None:
-    """int8 activations: another answer, but a near one. The measured distance stands in docs/performance.md."""
+    """int8 activations: another answer, but a near one. The measured distance stands in
+    docs/performance.md.
+    """
     import tokenglass as tg
     from tokenglass.numbers import log_softmax
 

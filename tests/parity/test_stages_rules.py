@@ -194,7 +194,9 @@ def test_remove_invalid_values_equals_transformers_on_broken_rows() -> None:
 def test_selfhash_watermark_equals_transformers() -> None:
     """40 green lists a step; the products of the hash wrap at 64 bits."""
     rng = np.random.default_rng(23)
-    theirs = {w: process.WatermarkLogitsProcessor(60, "cpu", 0.5, 2.0, 15485863, "selfhash", w) for w in (1, 3)}
+    theirs = {
+        w: process.WatermarkLogitsProcessor(60, "cpu", 0.5, 2.0, 15485863, "selfhash", w) for w in (1, 3)
+    }
     for scores in rows(seed=24, count=5):
         scores = np.resize(scores, 60) + np.arange(60, dtype=np.float32) / 64  # no ties among the 40 best
         for width, processor in theirs.items():

@@ -11,18 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
+from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from tests.parity.nasty_text import NASTY, RANDOM, random_texts
+from tokenglass.tokenizer import Tokenizer, from_vocab_merges, load_tokenizer
 
 transformers = pytest.importorskip("transformers")
-tokenizers = pytest.importorskip("tokenizers")
-
-from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
-
-from tokenglass.tokenizer import Tokenizer, from_vocab_merges, load_tokenizer  # noqa: E402
 
 SPECIAL = ["<s>", "</s>", "<unk>", "<|im_end|>"]
-QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+QWEN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 
 
 def byte_level(corpus: list[str]) -> Any:
@@ -59,9 +60,13 @@ def byte_fallback(corpus: list[str]) -> Any:
     settings = _small()
     settings["special_tokens"] = [*settings["special_tokens"], *(f"<0x{byte:02X}>" for byte in range(256))]
     pieces = [line[i : i + 12] for line in corpus for i in range(0, len(line), 12)]
-    backend.train_from_iterator(pieces, trainers.BpeTrainer(limit_alphabet=200, max_token_length=8, **settings))
+    backend.train_from_iterator(
+        pieces, trainers.BpeTrainer(limit_alphabet=200, max_token_length=8, **settings)
+    )
     document = json.loads(backend.to_str())
-    document["added_tokens"] = [token for token in document["added_tokens"] if not token["content"].startswith("<0x")]
+    document["added_tokens"] = [
+        token for token in document["added_tokens"] if not token["content"].startswith("<0x")
+    ]
     backend = tokenizers.Tokenizer.from_str(json.dumps(document))
     bos = ("<s>", backend.token_to_id("<s>"))
     backend.post_processor = processors.TemplateProcessing(single=["<s>", "$A"], special_tokens=[bos])
@@ -142,7 +147,11 @@ def test_text_equals_transformers(pair: tuple[str, Tokenizer, Any]) -> None:
 def test_vocabulary_equals_transformers(pair: tuple[str, Tokenizer, Any]) -> None:
     name, ours, theirs = pair
     assert len(ours) == ours.vocab_size == len(theirs)
-    assert (ours.bos_id, ours.eos_id, ours.unk_id) == (theirs.bos_token_id, theirs.eos_token_id, theirs.unk_token_id)
+    assert (ours.bos_id, ours.eos_id, ours.unk_id) == (
+        theirs.bos_token_id,
+        theirs.eos_token_id,
+        theirs.unk_token_id,
+    )
     assert ours.special_ids == set(theirs.all_special_ids)
     assert ours.kind == KINDS[name][1]
     assert ours.chat_template == theirs.chat_template
@@ -166,9 +175,9 @@ def test_bytes_and_places(pair: tuple[str, Tokenizer, Any]) -> None:
 
 def _check_loose_places(text: str, tokens: Any, theirs: Any) -> None:
     """Spans are transformers' offsets, counted in bytes, or lie inside them where they are finer."""
-    offsets = theirs(
-        text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
-    )["offset_mapping"]
+    offsets = theirs(text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True)[
+        "offset_mapping"
+    ]
     for token, (first, last) in zip(tokens, offsets, strict=True):
         if token.span is not None:
             start, end = len(text[:first].encode()), len(text[:last].encode())
@@ -184,7 +193,7 @@ def test_added_tokens_have_no_place(pair: tuple[str, Tokenizer, Any]) -> None:
 
 
 def test_single_tokens_are_found(pair: tuple[str, Tokenizer, Any]) -> None:
-    """Every token whose bytes are a text is found by that text, as itself or as one that stands for the same."""
+    """Every token whose bytes are a text is found by that text, as itself or as one of the same bytes."""
     _, ours, _ = pair
     for token_id in range(len(ours)):
         data = ours.token_bytes(token_id)
@@ -233,11 +242,13 @@ def test_gpt2_equals_transformers(space: bool, gpt2_files: Path) -> None:
         assert b"".join(text.encode()[slice(*token.span)] for token in tokens if token.span) == text.encode()
     if space:
         assert len(ours.encode("This weekend I plan to")) == 5
-        assert ours.encode("This").tokens[0].span == (0, 4) and ours.encode("This").tokens[0].bytes == b" This"
+        assert (
+            ours.encode("This").tokens[0].span == (0, 4) and ours.encode("This").tokens[0].bytes == b" This"
+        )
 
 
 def test_switching_the_prefix_space_of_a_tokenizer_json(corpus: list[str], tmp_path: Path) -> None:
-    """Switched on in the file and switched on while loading are the same; what cannot be switched is refused."""
+    """Switched on in the file and switched on while loading are the same."""
     backend = byte_level(corpus)
     backend.save(str(tmp_path / "tokenizer.json"))
     ours = load_tokenizer(tmp_path, add_prefix_space=True)

@@ -23,7 +23,7 @@ from tokenglass.tokenizer import Tokenizer
 from tokenglass.types import Kind
 
 BYTES = [bytes([b]) for b in range(256)]
-ENTRIES = BYTES + sorted({*WORDS, *NASTY} - set(BYTES), key=len, reverse=True) + [b"<|endoftext|>"]
+ENTRIES = BYTES + sorted({*WORDS, *NASTY} - set(BYTES), key=lambda e: (-len(e), e)) + [b"<|endoftext|>"]
 EOS = len(ENTRIES) - 1
 CONTEXT = 64
 TEMPLATE = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}:"

@@ -40,7 +40,12 @@ def test_numbers_of_a_step() -> None:
 
 @pytest.mark.parametrize(
     ("config", "count"),
-    [({}, 20), ({"max_new_tokens": 3}, 3), ({"max_length": 9}, 4), ({"max_length": 6, "max_new_tokens": 2}, 2)],
+    [
+        ({}, 20),
+        ({"max_new_tokens": 3}, 3),
+        ({"max_length": 9}, 4),
+        ({"max_length": 6, "max_new_tokens": 2}, 2),
+    ],
     ids=["default-20", "max_new_tokens", "max_length-counts-the-prompt", "max_new_tokens-wins"],
 )
 def test_length_limits_mean_what_they_do_in_transformers(config: dict[str, int], count: int) -> None:
@@ -86,7 +91,7 @@ def test_a_stop_string_in_the_prompt_alone_does_not_stop() -> None:
 
 
 def test_a_stop_string_inside_a_character_made_of_two_tokens() -> None:
-    """"é" is C3 A9: the stop string is complete only with the second byte."""
+    """Because "é" is C3 A9, the stop string is complete only with the second byte."""
     out = model(writes("café au lait")).generate("caf", max_new_tokens=50, stop_strings=["é"])
     assert out.ids == (0xC3, 0xA9)
     assert out.text == "é"
@@ -153,7 +158,9 @@ def test_equal_logits_are_settled_by_the_lowest_id() -> None:
         ({"seed": -1}, ValueError, "seed must be a whole number in"),
     ],
 )
-def test_bad_arguments_name_the_parameter(config: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_bad_arguments_name_the_parameter(
+    config: dict[str, Any], error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message):
         model(writes("ab")).generate("a", **config)
 

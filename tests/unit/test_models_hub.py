@@ -261,7 +261,8 @@ def test_no_network_and_pull_asks_it_even_for_what_is_cached(client: Client) -> 
     for line, name in zip(lines, ("org/single", "alone"), strict=True):
         assert line == (
             f"ModelNotFound: {name} could not be fetched: the hub cannot be reached (ConnectError); with a "
-            f"network run `tokenglass models pull {name}`, without one `tokenglass models add FILE` with a GGUF of it"
+            f"network run `tokenglass models pull {name}`, without one "
+            "`tokenglass models add FILE` with a GGUF of it"
         )
 
 

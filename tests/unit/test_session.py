@@ -36,7 +36,12 @@ def test_a_single_step_is_a_step_and_equals_generate() -> None:
     step = s.step()
     want = model(writes("hello world")).generate("hel", max_new_tokens=1).steps[0]
     assert isinstance(step, tg.Step)
-    assert (step.id, step.logprob, step.rank, step.position) == (want.id, want.logprob, want.rank, want.position)
+    assert (step.id, step.logprob, step.rank, step.position) == (
+        want.id,
+        want.logprob,
+        want.rank,
+        want.position,
+    )
 
 
 def test_forcing_by_id_and_by_text() -> None:

@@ -31,11 +31,11 @@ from tests.unit.view_samples import (
 )
 from tokenglass.types import NextTokens, Shown, Token, Tokenization
 from tokenglass.views import figures, rows
-from tokenglass.views.blocks import Table
+from tokenglass.views.blocks import Prose, Table
 from tokenglass.views.cells import cell_width, chunks, cut, cut_left, wrap
 from tokenglass.views.html import BLUE, STRONGEST_TINT, to_html
 from tokenglass.views.layout import blocks, next_table
-from tokenglass.views.terminal import to_rich, to_text
+from tokenglass.views.terminal import lines, to_rich, to_text
 
 EVERY_RESULT = pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
 WIDTHS = pytest.mark.parametrize("width", [20, 33, 40, 60, 80, 200])
@@ -222,6 +222,11 @@ def test_html_isolates_every_token() -> None:
     assert [Token(0, data).text for data in NASTY] == shown[: len(NASTY)]
 
 
+def test_html_keeps_a_lone_mark_on_its_circle() -> None:
+    """Two text nodes would draw the circle and lose the mark beside it."""
+    assert "◌\u0301" in parsed(tokenization(["\u0301".encode()])).data
+
+
 def test_html_folds_long_results_and_bounds_their_size() -> None:
     text = tokenization([b" word"] * 10_000)
     drawn = to_html(text)
@@ -301,6 +306,19 @@ def test_wrapping_keeps_every_character(text: str, width: int) -> None:
     token = safe_text(text)
     assert "".join(chunks(token, width)) == token
     assert cell_width(cut(token, width)) <= width and cell_width(cut_left(token, width)) <= width
+
+
+@settings(max_examples=60)
+@given(prompt=st.text(max_size=30), text=st.text(max_size=60), width=st.integers(20, 50))
+def test_running_text_keeps_every_character_and_knows_whose_it_is(prompt: str, text: str, width: int) -> None:
+    """The wrapped lines hold the prompt's characters in its style, then the text's; only spaces may go."""
+    from tokenglass.text import safe_prose
+
+    given_, written = safe_prose(prompt), safe_prose(text, after=safe_prose(prompt))
+    segments = [segment for line in lines([Prose(given_, written)], width) for segment in line]
+    for style, whole in (("prompt", given_), ("", written)):
+        kept = "".join(piece for piece, its_style in segments if its_style == style)
+        assert kept.replace(" ", "") == whole.replace(" ", "").replace("\n", "")
 
 
 def test_chunks_do_not_split_a_chip() -> None:

@@ -50,7 +50,7 @@ def write(model: Model, prompt: Any, config: Mapping[str, Any], *, as_json: bool
     else:
         print()
         if screen.is_terminal or steps:
-            screen.show(_summary(sequence, seconds, steps))
+            screen.show(_summary(sequence, seconds if screen.is_terminal else 0.0, steps))
     return INTERRUPTED if stopped else OK
 
 

@@ -41,8 +41,8 @@ class Forward:
     """What one call of `Engine.forward` returns for B prefixes.
 
     Attributes:
-        logits: (B, last, V) float32: rows of the last `last` positions of each prefix, oldest first. None from
-            an engine that sees only a top k.
+        logits: (B, last, V) float32: rows of the last `last` positions of each prefix, oldest first. None
+            from an engine that sees only a top k.
         hidden: layer -> (B, hidden_last, D) float32. Layer 0 is the embeddings, n the output after the final
             norm, as transformers' `hidden_states`.
         nodes: B opaque handles, one for each whole prefix.

@@ -9,7 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tokenglass.engines.spec import Activation, Family, ModelSpec, Rope, default_rope, linear_rope, llama3_rope
+from tokenglass.engines.spec import (
+    Activation,
+    Family,
+    ModelSpec,
+    Rope,
+    default_rope,
+    linear_rope,
+    llama3_rope,
+)
 from tokenglass.errors import ModelDamaged, ModelUnsupported
 
 Config = Mapping[str, Any]
@@ -69,7 +77,9 @@ class _Reader:
     def count(self, *names: str, default: int | None = None, most: int = 1 << 24) -> int:
         value = self.value(*names, default=default)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
-            raise ModelDamaged(f"{self.where}: {names[0]} must be a whole number in [1, {most}], got {value!r}")
+            raise ModelDamaged(
+                f"{self.where}: {names[0]} must be a whole number in [1, {most}], got {value!r}"
+            )
         return value
 
     def number(self, *names: str, default: float) -> float:
@@ -311,7 +321,9 @@ def spec_from_gguf(metadata: Config, tensors: Mapping[str, tuple[int, ...]], whe
     if family is None:
         known = ", ".join(GGUF_FAMILIES)
         raise ModelUnsupported(f"{where}: architecture {architecture!r} has no native graph ({known})")
-    own = {k.removeprefix(architecture + "."): v for k, v in metadata.items() if k.startswith(architecture + ".")}
+    own = {
+        k.removeprefix(architecture + "."): v for k, v in metadata.items() if k.startswith(architecture + ".")
+    }
     for key in own:
         if key not in GGUF_KNOWN:
             raise ModelUnsupported(f"{where}: unknown key '{architecture}.{key}' could change the numbers")

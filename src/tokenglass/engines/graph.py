@@ -1,15 +1,15 @@
 """A transformer as an ONNX graph: one readable function for each part of a block.
 
 The *body* maps embedded tokens to the normalised hidden state, and writes keys and values into buffers that
-are bound as both past and present; the *head* maps hidden states to logits. Weights stay outside the graph, as
-named arrays handed over at session creation, so nothing large is ever serialised.
+are bound as both past and present; the *head* maps hidden states to logits. Weights stay outside the graph,
+as named arrays handed over at session creation, so nothing large is ever serialised.
 
 Body inputs: `x` (N, D) float32; `position_ids` (1, N) int64; `bias` and, where some layers have a sliding
 window, `bias_local` (1, 1, N, T) float32, 0 where token n may look at slot t and very negative elsewhere;
-`seqlens_k` (1,) int32 = T - 1; `total` (1,) int32 = T; `cos`, `sin` (slots, width / 2), or where the operator cannot rotate this width
-`cos_n`, `sin_n` (N, 1, width / 2) instead of them and of `position_ids`; for each layer `past_k.i`,
-`past_v.i` (1, kv_heads, slots, head). Outputs: `hidden` (N, D), `residual.i` (N, D) for the
-blocks 1 .. n - 1, and `present_k.i`, `present_v.i`.
+`seqlens_k` (1,) int32 = T - 1; `total` (1,) int32 = T; `cos`, `sin` (slots, width / 2), or where the
+operator cannot rotate this width `cos_n`, `sin_n` (N, 1, width / 2) instead of them and of `position_ids`;
+for each layer `past_k.i`, `past_v.i` (1, kv_heads, slots, head). Outputs: `hidden` (N, D), `residual.i` (N,
+D) for the blocks 1 .. n - 1, and `present_k.i`, `present_v.i`.
 
 Node kinds are ONNX Runtime's fused ones (contrib operators, "com.microsoft"), which keep a 30-layer model
 below 400 nodes; a graph of small standard operators costs 8-15 ms more a step.
@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.engines.spec import ModelSpec
-from tokenglass.engines.tensors import BLOCK, Blocks, Dense, Linear, Precision, widen
+from tokenglass.engines.tensors import BLOCK, Dense, Linear, Precision, widen
 from tokenglass.engines.weights import Weights
 
 FUSED = "com.microsoft"
@@ -47,7 +47,9 @@ class Graph:
     small: dict[str, list[int]] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
 
-    def add(self, op: str, inputs: list[str], outputs: list[str] | str, *, fused: bool = False, **kw: Any) -> str:
+    def add(
+        self, op: str, inputs: list[str], outputs: list[str] | str, *, fused: bool = False, **kw: Any
+    ) -> str:
         """Append a node and return its first output."""
         from onnx import helper
 
@@ -75,7 +77,9 @@ class Graph:
         outside = [_outside(name, array) for name, array in self.weights.items()]
         graph = helper.make_graph(self.nodes, "tokenglass", inputs, outputs, initializer=outside + constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)]
-        data: bytes = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION).SerializeToString()
+        data: bytes = helper.make_model(
+            graph, opset_imports=opsets, ir_version=IR_VERSION
+        ).SerializeToString()
         return data
 
 
@@ -134,7 +138,8 @@ class _Body:
         self.w, self.spec, self.g = weights, weights.spec, Graph()
         self.precision, self.dense = precision, dense
         self.head = padded_head(self.spec)
-        # The operator's own rotary wants heads and rotated widths in multiples of 16; otherwise rotate outside.
+        # The operator's own rotary wants heads and rotated widths in multiples of 16; otherwise rotate
+        # outside.
         rope = self.spec.rope
         self.fused_rope = rope is not None and self.head == self.spec.head_dim and self.head % 16 == 0
         self.fused_rope = self.fused_rope and rope is not None and rope.width % 16 == 0
@@ -166,7 +171,9 @@ class _Body:
             names.append(self.g.weight(f"{role}.{layer}.shift", shift))
         return self.g.add(op, names, out, axis=-1, epsilon=self.spec.eps)
 
-    def skip_norm(self, x: str, residual: str, role: str, layer: int, out: str, sums: str = "") -> tuple[str, str]:
+    def skip_norm(
+        self, x: str, residual: str, role: str, layer: int, out: str, sums: str = ""
+    ) -> tuple[str, str]:
         """Add to the residual and normalise in one node; returns (normed, new residual)."""
         scale, shift = self.w.norm(role, layer)
         names = [x, residual, self.g.weight(f"{role}.{layer}.scale", scale)]
@@ -234,7 +241,9 @@ class _Body:
     def head_norm(self, name: str, role: str, layer: int, width: int) -> str:
         """Normalise each head on its own (Qwen3)."""
         g = self.g
-        split = g.add("Reshape", [name, g.constant(-1, width // self.head, self.head)], f"{role}.{layer}.heads")
+        split = g.add(
+            "Reshape", [name, g.constant(-1, width // self.head, self.head)], f"{role}.{layer}.heads"
+        )
         if self.head == self.spec.head_dim:
             return self.norm(split, f"{role}_norm", layer, f"{role}.{layer}.normed")
         # A padded head would count its zeros into the mean square: normalise the real part, then pad again.
@@ -303,14 +312,14 @@ class _Body:
                 named += [_floats(name, ["R", half]) for name in ("cos", "sin")]
             else:
                 named += [_floats(name, ["N", 1, half]) for name in ("cos_n", "sin_n")]
-        return named + [_floats(f"past_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"]
+        return named + [
+            _floats(f"past_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"
+        ]
 
     def outputs(self) -> list[Any]:
         spec = self.spec
         residuals = [_floats(f"residual.{i}", ["N", spec.hidden_size]) for i in range(1, spec.layers)]
-        present = [
-            _floats(f"present_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"
-        ]
+        present = [_floats(f"present_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"]
         return [_floats("hidden", ["N", spec.hidden_size]), *residuals, *present]
 
     def cache_shape(self) -> list[int | str]:
@@ -319,15 +328,21 @@ class _Body:
 
 def _arrays(matrix: Linear, out: str) -> dict[str, Array]:
     """The arrays of a matrix, named after its output."""
+    arrays: dict[str, Array | None]
     if isinstance(matrix, Dense):
         arrays = {"weight": matrix.weight, "bias": matrix.bias}
     else:
-        arrays = {"quants": matrix.quants, "scales": matrix.scales, "bias": matrix.bias, "offsets": matrix.offsets}
+        arrays = {
+            "quants": matrix.quants,
+            "scales": matrix.scales,
+            "bias": matrix.bias,
+            "offsets": matrix.offsets,
+        }
     return {f"{out}.{part}": array for part, array in arrays.items() if array is not None}
 
 
 def _matmul(g: Graph, x: str, matrix: Linear, out: str, precision: Precision) -> str:
-    """y = x W^T + b, in the storage the matrix has."""
+    """Y = x W^T + b, in the storage the matrix has."""
     names = {name.removeprefix(f"{out}."): g.weight(name, a) for name, a in _arrays(matrix, out).items()}
     bias = [names["bias"]] if "bias" in names else []
     if isinstance(matrix, Dense):

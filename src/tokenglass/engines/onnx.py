@@ -100,7 +100,9 @@ class OnnxEngine:
             leaves = self._compute(prefixes, wanted, seen)
             paths = [_tail(leaf, max(last, hidden_last)) for leaf in leaves]
             hidden = {layer: self._hidden(layer, paths, hidden_last, wanted, seen) for layer in layers}
-            rows = np.stack([node.hidden for path in paths for node in path[-last:] if node.hidden is not None])
+            rows = np.stack(
+                [node.hidden for path in paths for node in path[-last:] if node.hidden is not None]
+            )
         logits = self.unembed(rows, norm=False).reshape(len(prefixes), last, -1)
         return Forward(logits, tuple(leaves), hidden)
 
@@ -145,12 +147,16 @@ class OnnxEngine:
                     raise ValueError(f"token id must be in [0, {self._spec.vocab_size - 1}], got {token}")
             for name, value in (("last", last), ("hidden_last", hidden_last)):
                 if not 1 <= value <= size:
-                    raise ValueError(f"{name} must be in [1, {size}] for a prefix of {size} tokens, got {value}")
+                    raise ValueError(
+                        f"{name} must be in [1, {size}] for a prefix of {size} tokens, got {value}"
+                    )
         for layer in layers:
             if not 0 <= layer <= self._spec.layers:
                 raise ValueError(f"layer must be in [0, {self._spec.layers}], got {layer}")
 
-    def _compute(self, prefixes: Sequence[Prefix], layers: Sequence[int], seen: dict[int, Floats]) -> list[Node]:
+    def _compute(
+        self, prefixes: Sequence[Prefix], layers: Sequence[int], seen: dict[int, Floats]
+    ) -> list[Node]:
         """The nodes of whole prefixes, computed; residuals of fresh nodes go to `seen` by identity."""
         tree = self._tree
         starts = [tree.find(p.ids, p.node if isinstance(p.node, Node) else None) for p in prefixes]
@@ -192,7 +198,8 @@ class OnnxEngine:
         self._tree.arrange(_parents(nodes), len(nodes))
         line = _leading_line(nodes)
         if not self._tree.window.nodes and line < len(nodes):
-            # With nothing cached the operator counts positions itself: start with tokens that stand in a line.
+            # With nothing cached the operator counts positions itself: start with tokens that stand in a
+            # line.
             self._run(nodes[:line], layers, seen)
             self._run(nodes[line:], layers, seen)
             return
@@ -345,7 +352,8 @@ class OnnxEngine:
         if not self._spec.rms:
             wide = wide - wide.mean(axis=-1, keepdims=True)
         wide = wide / np.sqrt((wide**2).mean(axis=-1, keepdims=True) + self._spec.eps)
-        return (wide * scale + shift).astype(np.float32)
+        normed: Floats = (wide * scale + shift).astype(np.float32)
+        return normed
 
 
 def _tail(node: Node, count: int) -> list[Node]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -66,7 +66,9 @@ def open_gguf(files: ModelFiles, header: GgufHeader, precision: Precision) -> Op
     return Opened(files, weights, eos_ids, None if ids[2] is None else int(ids[2]))
 
 
-def open_folder(files: ModelFiles, tensors: list[tuple[Path, Mapping[str, TensorInfo]]], precision: Precision) -> Opened:
+def open_folder(
+    files: ModelFiles, tensors: Sequence[tuple[Path, Mapping[str, TensorInfo]]], precision: Precision
+) -> Opened:
     """Weights and special ids of a folder of safetensors whose headers have been checked."""
     if files.config is None:
         raise ModelNotFound(f"{files.name} has no config.json; get the whole folder")
@@ -94,7 +96,9 @@ def _with_rope_factors(spec: ModelSpec, store: FileStore) -> ModelSpec:
         return spec
     divisors = read_floats(store.raw(info.name), info.dtype, info.shape)
     if divisors.shape != (len(spec.rope.inv_freq),):
-        raise ModelDamaged(f"tensor rope_freqs.weight has shape {divisors.shape}, one per rotary pair is needed")
+        raise ModelDamaged(
+            f"tensor rope_freqs.weight has shape {divisors.shape}, one per rotary pair is needed"
+        )
     return replace(spec, rope=divided_rope(spec.rope, divisors))
 
 
@@ -115,7 +119,9 @@ def start(opened: Opened, threads: int | None = None, cache_bytes: int = DEFAULT
         )
     threads = threads or default_threads()
     body, head = _sessions(opened, threads)
-    widened = partial(_widened, weights, threads) if weights.precision == "exact" and weights.in_blocks() else None
+    widened = (
+        partial(_widened, weights, threads) if weights.precision == "exact" and weights.in_blocks() else None
+    )
     return OnnxEngine(weights, body, head, _info(opened, threads), cache_bytes, widened)
 
 

@@ -38,7 +38,7 @@ class Pack:
 
     def __init__(self, path: Path) -> None:
         data = np.memmap(path, dtype=np.uint8, mode="r")
-        (size,) = struct.unpack_from("<Q", data, len(MAGIC))
+        (size,) = struct.unpack("<Q", bytes(data[len(MAGIC) : len(MAGIC) + 8]))
         if bytes(data[: len(MAGIC)]) != MAGIC or size > LARGEST_HEADER:
             raise ValueError("not a pack file")
         start = len(MAGIC) + 8

@@ -19,7 +19,8 @@ class TableEngine:
     """Logits by rule instead of by weights.
 
     Args:
-        rule: a function from all ids so far to a row of logits (V,), or a mapping from the last id to such a row.
+        rule: a function from all ids so far to a row of logits (V,), or a mapping from the last id to such a
+            row.
         vocab_size: V.
         context_length: tokens it can read.
         eos_ids: ids that end a text.

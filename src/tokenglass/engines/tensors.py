@@ -1,14 +1,14 @@
 """Stored numbers to float32, or to 4- and 8-bit blocks that the runtime multiplies as they are.
 
-Knows storage formats (safetensors dtypes, GGUF block types); knows nothing about architectures. Block layouts:
-ggml's `ggml-common.h`. Types that no kernel of the runtime maps exactly are widened to float32.
+Knows storage formats (safetensors dtypes, GGUF block types); knows nothing about architectures. Block
+layouts: ggml's `ggml-common.h`. Types that no kernel of the runtime maps exactly are widened to float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ Precision = Literal["exact", "fast"]
 BLOCK = 32  # weights that share one scale, in every block kind kept here
 FOUR_BIT = frozenset({"Q4_0", "Q4_1", "Q4_K"})
 EIGHT_BIT = frozenset({"Q8_0"})
-PLAIN = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "F64": np.dtype("<f8")}
+PLAIN: dict[str, Any] = {"F32": np.dtype("<f4"), "F16": np.dtype("<f2"), "F64": np.dtype("<f8")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +137,8 @@ def keeps_blocks(dtype: str, precision: Precision) -> bool:
 def read_blocks(raw: Bytes, dtype: str, shape: tuple[int, ...]) -> Blocks:
     """Raw bytes of a block type to `Blocks`.
 
-    Q4_0: w = d (q - 8), stored low halves first. Q4_1: w = d q + m = d (q - 8) + (m + 8 d). Q4_K: eight blocks
-    share a float16 scale and minimum, each with a 6-bit factor: w = d s q - dmin t. Q8_0: w = d q.
+    Q4_0: w = d (q - 8), stored low halves first. Q4_1: w = d q + m = d (q - 8) + (m + 8 d). Q4_K: eight
+    blocks share a float16 scale and minimum, each with a 6-bit factor: w = d s q - dmin t. Q8_0: w = d q.
     """
     rows = raw.reshape(shape[0], -1)
     if dtype == "Q4_0":
@@ -201,7 +201,8 @@ def _q8_0(rows: Bytes) -> tuple[Bytes, Floats, None]:
 def read_floats(raw: Bytes, dtype: str, shape: tuple[int, ...]) -> Floats:
     """Raw bytes of any stored type to float32 in `shape`; F32 is a view that copies nothing."""
     if dtype in PLAIN:
-        return raw.view(PLAIN[dtype]).astype(np.float32, copy=False).reshape(shape)
+        values: Floats = raw.view(PLAIN[dtype]).astype(np.float32, copy=False).reshape(shape)
+        return values
     if dtype == "BF16":
         # a bfloat16 is the upper half of a float32; safetensors' own numpy reader refuses the type
         return (raw.view("<u2").astype(np.uint32) << 16).view(np.float32).reshape(shape)

@@ -25,7 +25,6 @@ def add(path: Path) -> tuple[str, Path]:
         ModelDamaged: the file is broken, or not the one its name promises.
         ModelUnsupported: another kind of file, or its name is taken.
     """
-    path = Path(path).expanduser()
     folder = cache.models_folder()
     if path.suffix.lower() == ".whl":
         member, n_bytes = _member(path)

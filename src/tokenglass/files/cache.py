@@ -225,5 +225,6 @@ def _digests() -> dict[str, list[object]]:
         file = cache_folder() / "digests.json"
         if file.stat().st_size <= MAX_DIGESTS:
             entries = json.loads(file.read_text(encoding="utf-8"))
-            return {k: v for k, v in entries.items() if isinstance(v, list) and len(v) == 4}
+            if isinstance(entries, dict):
+                return {k: v for k, v in entries.items() if isinstance(v, list) and len(v) == 4}
     return {}

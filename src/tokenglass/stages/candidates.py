@@ -17,21 +17,28 @@ def total(values: Floats) -> np.float32:
     return np.cumsum(values, dtype=np.float32)[-1] if len(values) else np.float32(0.0)
 
 
-def weights_of(values: Floats) -> Floats:
-    """exp(value - largest) in float32."""
-    weights: Floats = np.exp((values - values.max()).astype(np.float64)).astype(np.float32)
+def weights_of(values: Floats, *, is_sorted: bool = False) -> Floats:
+    """exp(value - reference) in float32; the first value is the reference in a list that counts as sorted."""
+    reference = values[0] if is_sorted else values.max()
+    with np.errstate(over="ignore"):
+        weights: Floats = np.exp((values - reference).astype(np.float64)).astype(np.float32)
     return weights
 
 
-def softmax_of(values: Floats) -> Floats:
+def softmax_of(values: Floats, *, is_sorted: bool = False) -> Floats:
     """Float32 softmax with a running sum in the order given."""
-    weights = weights_of(values)
+    weights = weights_of(values, is_sorted=is_sorted)
     return weights / total(weights)
 
 
 def softmax(row: Row) -> Floats:
     """Probabilities of `row.candidates`, in that order."""
-    return softmax_of(row.scores[row.candidates])
+    return softmax_of(row.scores[row.candidates], is_sorted=counts_as_sorted(row))
+
+
+def counts_as_sorted(row: Row) -> bool:
+    """Whether `row.candidates` stand best first, or count as if they did."""
+    return row.order is not None and row.is_sorted
 
 
 def logs_of(values: Floats) -> Floats:
@@ -63,6 +70,6 @@ def deviation(values: Floats) -> np.float32:
 def best_first_of(row: Row) -> Ids:
     """The candidates, best first; as they stand where the row counts as sorted."""
     ids = row.candidates
-    if row.order is not None and row.is_sorted:
+    if counts_as_sorted(row):
         return ids
     return ids[best_first(row.scores[ids])]

@@ -200,15 +200,15 @@ def _difference(before: Row, after: Row) -> tuple[int, float, int]:
     if ids is None and after.few is not None:
         return _difference_of_few(before, after, after.few)
     old, new = (before.scores, after.scores) if ids is None else (before.scores[ids], after.scores[ids])
+    differ = int(np.count_nonzero(old != new))
+    if differ == before.moments.alive - after.moments.alive:  # then all of them went, and none came back
+        return differ, min(1.0, exp(after.moments.logsumexp - before.moments.logsumexp)), 0
     gone = (new == MASKED) & (old > MASKED)
     n_gone = int(np.count_nonzero(gone))
-    changed = int(np.count_nonzero(old != new)) - n_gone
-    if not n_gone:
-        return 0, 1.0, changed
-    lost = _mass(before, old[gone])
-    if lost > 0.99:  # what stayed is too little to come out of a difference
-        lost = 1.0 - _mass(before, before.scores[after.scores > MASKED])
-    return n_gone, min(1.0, max(0.0, 1.0 - lost)), changed
+    stayed = 1.0 - _mass(before, old[gone]) if n_gone else 1.0
+    if stayed < 0.01:  # too little to come out of a difference
+        stayed = _mass(before, before.scores[after.scores > MASKED])
+    return n_gone, max(0.0, stayed), differ - n_gone
 
 
 def _difference_of_few(before: Row, after: Row, ids: Ids) -> tuple[int, float, int]:

@@ -37,6 +37,7 @@ Domain = Literal["logits", "logprobs"]
 MASKED = np.float32(-np.inf)
 NO_FACTS: Mapping[str, float] = MappingProxyType({})
 _FIRST_HEAD = 128
+_FEW = 1024  # so many alive are worth sorting: later stages then look at nothing else
 
 
 class Head(NamedTuple):
@@ -283,6 +284,9 @@ class Row:
         """What `values` listed stays where `keep` is true; the candidates keep their order."""
         if ids is not None:
             return self.kept(ids[keep], ranked=self.order is None or self.is_sorted, facts=facts)
+        if self.order is None and int(np.count_nonzero(keep)) <= _FEW:
+            left = np.flatnonzero(keep & (self.scores > MASKED))
+            return self.kept(left[best_first(self.scores[left])], ranked=True, facts=facts)
         scores = np.where(keep, self.scores, MASKED)
         if self.order is not None:
             return Row(_frozen(scores), self.order[keep[self.order]], self.is_sorted, self.domain, facts)

@@ -17,8 +17,6 @@ from tokenglass.stages.context import Context
 from tokenglass.stages.ranking import best_first, reach, top
 from tokenglass.stages.row import MASKED, Floats, Ids, Mask, Row
 
-_NUCLEUS = 128  # most nuclei are shorter
-
 
 @dataclass(frozen=True)
 class TopK(BaseStage):
@@ -107,7 +105,7 @@ class TopP(BaseStage):
 
     def _by_head(self, row: Row) -> Row:
         ids, p = row.candidates, candidates.softmax(row)
-        if not (row.order is not None and row.is_sorted):
+        if not candidates.counts_as_sorted(row):
             best = top(row.scores[ids], max(256, self.min_keep))
             if not self._reached(p[best]):
                 best = best_first(row.scores[ids])
@@ -123,23 +121,14 @@ class TopP(BaseStage):
     def _by_tail(self, row: Row) -> Row:
         ids, p = row.probs()
         total = float(p.sum(dtype=np.float64))
-        if ids is None:
-            ids = row.ranked(max(_NUCLEUS, self.min_keep))
-            head = p[ids]
-        else:
+        if ids is not None:
             best = best_first(row.scores[ids]) if row.order is not None else slice(None)
-            ids, head = ids[best], p[best]
-        n = self._count(head, 0.0, total)
-        if n < len(ids) or len(ids) == row.moments.alive:
-            return row.kept(ids[: max(n, self.min_keep)], ranked=True)
-        return self._long_nucleus(row, p, total)
-
-    def _long_nucleus(self, row: Row, p: Floats, total: float) -> Row:
-        """The nucleus goes beyond the ranking at hand: find where it ends without sorting all of it."""
-        key = -row.scores
-        segment = reach(key, p, total - float(self._cut))
-        keep = key <= np.float32(segment.floor)
+            n = max(self.min_keep, self._count(p[best], 0.0, total))
+            return row.kept(ids[best][:n], ranked=True)
+        segment = reach(-row.scores, p, total - float(self._cut))
+        keep = segment.smaller
         keep[segment.indexes[: self._count(p[segment.indexes], segment.before, total)]] = True
+        keep[row.ranked(self.min_keep)[: self.min_keep]] = True
         return row.kept_where(None, keep)
 
     @property

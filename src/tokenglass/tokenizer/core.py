@@ -197,9 +197,10 @@ class Tokenizer:
         Raises:
             ValueError: an id outside the vocabulary.
         """
+        token_id = index(token_id)
         entry = self._entries.get(token_id)
         if entry is None:
-            token_id = self._checked(token_id)
+            self._checked(token_id)
             named: tuple[bytes, Kind] = (b"", "control")  # a row that no token uses
             if token_id < self.scheme.size:
                 named = self.scheme.entry(token_id)

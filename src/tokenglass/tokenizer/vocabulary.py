@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -104,11 +104,12 @@ class GgufVocabulary:
 
     def to_json(self) -> str:
         """As one JSON document, which loads several times faster than the GGUF it came from."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, separators=(",", ":"))
+        document = {"format": FORMAT} | {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         try:
             text.encode()
         except UnicodeEncodeError:  # a token that is no UTF-8 stands as lone surrogates
-            text = json.dumps({"format": FORMAT, **asdict(self)}, separators=(",", ":"))
+            text = json.dumps(document, separators=(",", ":"))
         return text
 
     @classmethod
@@ -119,11 +120,11 @@ class GgufVocabulary:
             ModelDamaged: the text is no such document.
         """
         try:
-            fields = json.loads(text)
-            if fields.pop("format") != FORMAT:
+            values = json.loads(text)
+            if values.pop("format") != FORMAT:
                 raise ValueError("another format")
-            fields["types"] = {int(token_id): kind for token_id, kind in fields["types"].items()}
-            return cls(**fields)
+            values["types"] = {int(token_id): kind for token_id, kind in values["types"].items()}
+            return cls(**values)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ModelDamaged(f"not a saved vocabulary: {error}; build it from the GGUF again") from error
 
@@ -158,9 +159,9 @@ def from_metadata(metadata: Mapping[str, Any], file_name: str) -> GgufVocabulary
         scores=_scores(metadata, len(tokens), file_name) if scored else [],
         types=_types(metadata, ids, file_name),
         roles=_roles(metadata, scored, len(tokens)),
-        add_bos=bool(metadata.get("tokenizer.ggml.add_bos_token", adds_bos)),
-        add_eos=bool(metadata.get("tokenizer.ggml.add_eos_token", False)),
-        add_space_prefix=scored and bool(metadata.get("tokenizer.ggml.add_space_prefix", True)),
+        add_bos=metadata.get("tokenizer.ggml.add_bos_token", adds_bos) is True,
+        add_eos=metadata.get("tokenizer.ggml.add_eos_token", False) is True,
+        add_space_prefix=scored and metadata.get("tokenizer.ggml.add_space_prefix", True) is True,
         strips_after_special=any(word in str(title).lower() for word in ("phi-3", "phi3")),
         name=str(title),
         chat_template=template if isinstance(template, str) else None,
@@ -170,25 +171,25 @@ def from_metadata(metadata: Mapping[str, Any], file_name: str) -> GgufVocabulary
 
 
 def _supported_model(metadata: Mapping[str, Any], file_name: str) -> str:
-    model = metadata.get("tokenizer.ggml.model")
+    model = str(metadata.get("tokenizer.ggml.model", "none"))
     if model in (SCORED, BYTE_LEVEL):
-        return str(model)
-    if model is None or model in ("none", "no_vocab"):
+        return model
+    if model in ("none", "no_vocab"):
         raise ModelUnsupported(f"{file_name} holds no vocabulary; load the tokenizer from the model's folder")
     raise ModelUnsupported(
-        f"{file_name} has a vocabulary of kind {safe_text(str(model))[:40]!r}; only gpt2 (byte-level BPE) "
+        f"{file_name} has a vocabulary of kind {safe_text(model)[:40]!r}; only gpt2 (byte-level BPE) "
         "and llama (SentencePiece) can be read: load a folder with the model's tokenizer.json"
     )
 
 
 def _supported_rule(metadata: Mapping[str, Any], file_name: str) -> str:
-    rule = metadata.get("tokenizer.ggml.pre") or "default"
+    rule = str(metadata.get("tokenizer.ggml.pre", "")) or "default"
     if rule not in RULES:
         raise ModelUnsupported(
-            f"{file_name} cuts text by the rule {safe_text(str(rule))[:40]!r}, which is not known here; "
+            f"{file_name} cuts text by the rule {safe_text(rule)[:40]!r}, which is not known here; "
             "load a folder with the model's tokenizer.json"
         )
-    return str(rule)
+    return rule
 
 
 def _tokens(metadata: Mapping[str, Any], file_name: str) -> list[str]:

@@ -106,4 +106,6 @@ Block = Line | Strip | Prose | Table
 
 SIGN = re.compile(
     "(⟨[^⟩]*⟩|[·⏎⇥◌])"
-)  # the notation of `safe_text`, to be set apart from the characters themselves
+)  # the notation of `safe_text`, which views set apart from the characters themselves; not the dotted circle, which
+# must stay in one piece with the mark it carries
+SIGN = re.compile("(⟨[^⟩]*⟩|[·⏎⇥])")

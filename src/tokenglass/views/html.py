@@ -37,6 +37,8 @@ ROWS = {
     "chosen": f"font-weight:600;box-shadow:inset 3px 0 rgba({BLUE},1)",
 }
 
+LEGEND = "the stronger the tint, the more probable the token"
+
 Item = TypeVar("Item")
 
 
@@ -82,9 +84,10 @@ def _strip_piece(piece: Piece) -> str:
 
 def _prose(prose: Prose) -> str:
     text = "".join(map(_prose_piece, prose.pieces)) or escape(prose.text)
+    legend = f'<div style="{ROLES["facts"]}">{LEGEND}</div>' if prose.pieces else ""
     return (
         f'<div dir="auto" style="margin:6px 0;white-space:pre-wrap;overflow-wrap:anywhere">'
-        f'<span style="{QUIET}">{escape(prose.prompt)}</span>{text}</div>'
+        f'<span style="{QUIET}">{escape(prose.prompt)}</span>{text}</div>{legend}'
     )
 
 

@@ -1,0 +1,147 @@
+"""Who picks the token: what a selector is, and the two that everybody needs, argmax and the drawn number.
+
+A selector maps (row, context, state) to a `Choice`, which carries the state for the next step. It never
+changes its input, so a step can be run again, forked and undone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp, inf
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from tokenglass.errors import NoTokenAllowed
+from tokenglass.stages.context import Context
+from tokenglass.stages.row import Row, every_id
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One token chosen.
+
+    Attributes:
+        token_id: the token.
+        p: its probability in `row`.
+        row: the distribution it was chosen from; not the row given where the selector truncates (mirostat).
+        state: for the next step, if this token is the one that is written.
+        origin: "greedy" or "sampled".
+        draw: the uniform number, where one decided.
+        cdf: (start, end) of the token's cell, which holds the draw: end - start is p up to rounding.
+        facts: numbers of the selector's own, such as mirostat's mu.
+    """
+
+    token_id: int
+    p: float
+    row: Row
+    state: Any = None
+    origin: Literal["greedy", "sampled"] = "sampled"
+    draw: float | None = None
+    cdf: tuple[float, float] | None = None
+    facts: Mapping[str, float] = field(default_factory=dict)
+
+
+class Selector(Protocol):
+    """Picks one token of a row."""
+
+    @property
+    def name(self) -> str:
+        """What it is called, such as "greedy"."""
+        ...
+
+    def start(self) -> Any:
+        """The state before the first step."""
+        ...
+
+    def select(self, row: Row, context: Context, state: Any = None) -> Choice:
+        """The choice; a state of None is that before the first step.
+
+        Raises:
+            NoTokenAllowed: every token is masked.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Greedy:
+    """The most likely token; of equals the lowest id, or the first candidate.
+
+    >>> Greedy().select(Row.of([1.0, 2.0, 2.0]), Context()).token_id
+    1
+    """
+
+    name = "greedy"
+
+    def start(self) -> None:
+        """Nothing to remember."""
+
+    def select(self, row: Row, context: Context, state: Any = None) -> Choice:
+        """The best token."""
+        require_alive(row, context)
+        best = row.argmax if row.order is None else int(row.order[row.scores[row.order].argmax()])
+        p = exp(float(row.scores[best]) - row.moments.logsumexp)
+        return Choice(best, p, row, origin="greedy")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One uniform number of the context's source, purpose "draw", and the inverse CDF in order of id.
+
+    >>> from tokenglass.random import Philox
+    >>> choice = Draw().select(Row.of([0.0, 0.0]), Context(source=Philox(seed=1)))
+    >>> choice.token_id, round(choice.draw, 4), choice.cdf
+    (0, 0.2297, (0.0, 0.5))
+    """
+
+    name = "sample"
+
+    def start(self) -> None:
+        """Nothing to remember: the number depends on the position alone."""
+
+    def select(self, row: Row, context: Context, state: Any = None) -> Choice:
+        """The token whose cell holds the number."""
+        require_alive(row, context)
+        return choose_by_id(row, context.uniform("draw"))
+
+
+def choose_by_id(row: Row, u: float) -> Choice:
+    """The token whose cell [start, end) of the cumulative distribution, in order of id, holds u.
+
+    Float64 throughout; a token of probability 0 has no cell and is never chosen.
+    """
+    few = row.few
+    ids = np.sort(few) if few is not None else every_id(len(row))
+    scores = row.scores if few is None else row.scores[ids]
+    weights = np.exp(scores.astype(np.float64) - float(scores.max()))
+    ends = np.cumsum(weights)
+    total = float(ends[-1])
+    index = int(np.searchsorted(ends, u * total, side="right"))
+    if index == len(ends):  # u * total rounded up to the total
+        index = int(np.searchsorted(ends, total, side="left"))
+    start = float(ends[index - 1]) / total if index else 0.0
+    cell = (start, float(ends[index]) / total)
+    return Choice(int(ids[index]), float(weights[index]) / total, row, draw=u, cdf=cell)
+
+
+def require_alive(row: Row, context: Context) -> None:
+    """Refuse a row in which everything is masked.
+
+    Raises:
+        NoTokenAllowed: it is.
+    """
+    if row.argmax < 0:
+        raise NoTokenAllowed(context.position)
+
+
+def margin(row: Row) -> float:
+    """Score of the best token minus the runner-up's; inf where there is no other.
+
+    >>> margin(Row.of([1.0, 3.0, 2.5]))
+    0.5
+    """
+    best = row.ranked(2)[:2]
+    if len(best) < 2:
+        return inf
+    return float(row.scores[best[0]]) - float(row.scores[best[1]])
