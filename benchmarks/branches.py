@@ -1,4 +1,4 @@
-"""Eight branches, one step, exact: `Engine.forward` with eight prefixes against a batch of eight in transformers.
+"""Eight branches, one step, exact: `Engine.forward` with eight prefixes against a batch in transformers.
 
 python benchmarks/branches.py
 """

@@ -35,7 +35,8 @@ def report(
         title: the row of the table.
         sides: name -> function of the round's number that returns seconds per unit; ours first, the peer
             second.
-        must, target: the ratios to reach.
+        must: the ratio to reach.
+        target: the ratio to hope for.
         rounds: how many count; the more, the less a busy neighbour matters.
         warm: rounds before them that do not count.
     """

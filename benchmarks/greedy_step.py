@@ -1,4 +1,4 @@
-"""A traced greedy step: exact against transformers.generate, fast against llama.cpp's server with 50 logprobs.
+"""A traced greedy step: exact against transformers, fast against llama.cpp's server with 50 logprobs.
 
 python benchmarks/greedy_step.py
 """

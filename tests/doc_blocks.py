@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
+import inspect
 import io
 import os
 import re
@@ -15,9 +17,12 @@ import shlex
 from argparse import SUPPRESS, Action
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import tokenglass
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "docs/command-line.md")
+PAGES = ("README.md", "docs/command-line.md", "docs/api.md")
 BLOCK = re.compile(r"(<!-- scripts/docs: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 WIDTH = "80"
 
@@ -65,6 +70,64 @@ def _row(action: Action) -> str:
     return "| `{}` | {} |\n".format(*(text.replace("|", r"\|") for text in (name, str(action.help))))
 
 
+def signature(thing: Any) -> str:
+    """The parameters of a function without their types, `self` left out: `(n=1, token=None)`."""
+    found = inspect.signature(thing)
+    empty = inspect.Parameter.empty
+    named = [p.replace(annotation=empty) for name, p in found.parameters.items() if name != "self"]
+    return str(found.replace(parameters=named, return_annotation=inspect.Signature.empty))
+
+
+def members(kind: type) -> dict[str, tuple[str, str]]:
+    """Public name -> (how it is written, what it is) for the fields, properties and methods of a class."""
+    described = _attributes(inspect.getdoc(kind) or "")
+    found: dict[str, tuple[str, str]] = {}
+    fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
+    for name in (field.name for field in fields):
+        found[name] = (name, described[name])
+    for name in dir(kind):
+        static = inspect.getattr_static(kind, name)
+        if name.startswith("_") or name in found:
+            continue
+        summary = (inspect.getdoc(static) or "").partition("\n")[0]
+        written = name + signature(static) if inspect.isfunction(static) else name
+        found[name] = (written, summary)
+    return found
+
+
+def _attributes(docstring: str) -> dict[str, str]:
+    """The entries of a docstring's "Attributes:" section, each on one line; `a, b: text` names two."""
+    section = re.search(r"^Attributes:\n((?:    .*\n?|\n)+)", docstring, re.MULTILINE)
+    joined = re.sub(r"\n {8,}", " ", section[1]) if section else ""
+    entries = re.findall(r"^    ([\w, ]+): (.*)$", joined, re.MULTILINE)
+    return {name: text for names, text in entries for name in names.split(", ")}
+
+
+def _is_error(thing: Any) -> bool:
+    return inspect.isclass(thing) and issubclass(thing, BaseException)
+
+
+def api() -> str:
+    """Every public name with its parameters, fields, properties and methods, from the docstrings."""
+    parts = []
+    for name in tokenglass.__all__:
+        thing = getattr(tokenglass, name)
+        summary = (inspect.getdoc(thing) or "").partition("\n\n")[0].replace("\n", " ")
+        if inspect.isfunction(thing):
+            parts.append(f"## `{name}{signature(thing)}`\n\n{summary}\n")
+        elif inspect.isclass(thing) and not _is_error(thing):
+            rows = "".join(f"| `{written}` | {_cell(text)} |\n" for written, text in members(thing).values())
+            parts.append(f"## `{name}`\n\n{summary}\n\n| member | meaning |\n|---|---|\n{rows}")
+    errors = [name for name in tokenglass.__all__ if _is_error(getattr(tokenglass, name))]
+    rows = "".join(f"| `{n}` | {_cell(inspect.getdoc(getattr(tokenglass, n)) or '')} |\n" for n in errors)
+    parts.append(f"## Errors\n\n| error | meaning |\n|---|---|\n{rows}")
+    return "\n".join(parts)
+
+
+def _cell(text: str) -> str:
+    return text.partition("\n\n")[0].replace("\n", " ").replace("|", r"\|")
+
+
 def transcript(command: str) -> str:
     """What a command line prints, 80 cells wide, as in a pipe."""
     from tokenglass.cli import run
@@ -86,7 +149,7 @@ def transcript(command: str) -> str:
     return f"```text\n$ {command}\n{lines}\n```\n"
 
 
-MAKERS: dict[str, Callable[[], str]] = {"keys": keys, "map": file_map, "commands": commands}
+MAKERS: dict[str, Callable[[], str]] = {"keys": keys, "map": file_map, "commands": commands, "api": api}
 
 
 def made(name: str) -> str:

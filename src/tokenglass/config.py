@@ -171,15 +171,15 @@ def _budget(new: Any, total: Any, prompt_length: int, sources: dict[str, Source]
         return _whole("max_new_tokens", new, 1)
     if total is None:
         return DEFAULT_NEW_TOKENS
-    total = _whole("max_length", total, 1)
-    if total <= prompt_length:
+    limit = _whole("max_length", total, 1)
+    if limit <= prompt_length:
         if sources["max_length"] != "you":
             return DEFAULT_NEW_TOKENS  # a model's own default must not make a long prompt an error
         raise ValueError(
-            f"max_length counts the prompt: it must be above {prompt_length}, got {total}; "
+            f"max_length counts the prompt: it must be above {prompt_length}, got {limit}; "
             "raise it or set max_new_tokens"
         )
-    return total - prompt_length
+    return limit - prompt_length
 
 
 def _whole(name: str, value: Any, least: int) -> int:

@@ -158,7 +158,5 @@ def record(
 
 
 def _tail_tokens(config: GenerationConfig) -> int:
-    """How many tokens of the prompt a stop string could reach back into: every token has at least one
-    byte.
-    """
+    """Tokens of the prompt that a stop string could reach back into: each has at least one byte."""
     return max((len(stop.encode()) for stop in config.stop_strings), default=1)

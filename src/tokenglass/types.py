@@ -227,9 +227,7 @@ class NextTokens(Shown):
 
     @property
     def entropy_bits(self) -> float:
-        """Entropy of the model's own distribution in bits; 2 to this power is the effective number of
-        choices.
-        """
+        """Entropy of the model's own distribution in bits; 2 to its power is the effective choices."""
         return self._summary.entropy_bits
 
     @cached_property

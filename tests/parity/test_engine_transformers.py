@@ -48,9 +48,7 @@ def test_every_position(pair: tuple[Any, Any]) -> None:
 
 
 def test_distribution_is_not_flat(pair: tuple[Any, Any]) -> None:
-    """A parity test over flat logits would prove nothing: the likeliest of 211 tokens must be 4 times as
-    likely as a flat one says.
-    """
+    """Parity of flat logits would prove nothing: one of 211 tokens must be 4 times as likely as that."""
     _, theirs = pair
     row = families.reference(theirs, random_ids(2, 37))[-1]
     assert np.exp(log_softmax(row)).max() > 4 / families.VOCAB

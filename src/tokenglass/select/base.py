@@ -17,6 +17,8 @@ from tokenglass.errors import NoTokenAllowed
 from tokenglass.stages.context import Context
 from tokenglass.stages.row import Row, every_id
 
+_PIECE = 8192
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -114,15 +116,21 @@ def choose_by_id(row: Row, u: float) -> Choice:
     few = row.few
     ids = np.sort(few) if few is not None else every_id(len(row))
     scores = row.scores if few is None else row.scores[ids]
-    weights = np.exp(scores.astype(np.float64) - float(scores.max()))
-    ends = np.cumsum(weights)
-    total = float(ends[-1])
-    index = int(np.searchsorted(ends, u * total, side="right"))
-    if index == len(ends):  # u * total rounded up to the total
-        index = int(np.searchsorted(ends, total, side="left"))
-    start = float(ends[index - 1]) / total if index else 0.0
-    cell = (start, float(ends[index]) / total)
-    return Choice(int(ids[index]), float(weights[index]) / total, row, draw=u, cdf=cell)
+    best = float(scores.max())
+    # in pieces that stay in the cache: each is (weights, running sum to the end of each cell)
+    pieces, total = [], 0.0
+    for i in range(0, len(ids), _PIECE):
+        weights = np.exp(scores[i : i + _PIECE].astype(np.float64) - best)
+        ends = total + np.cumsum(weights)
+        pieces.append((weights, ends))
+        total = float(ends[-1])
+    target = min(u * total, float(np.nextafter(total, 0.0)))  # the product may round up to the total
+    piece = next(i for i, (_, ends) in enumerate(pieces) if target < ends[-1])
+    weights, ends = pieces[piece]
+    index = int(np.searchsorted(ends, target, side="right"))
+    before = ends[index - 1] if index else pieces[piece - 1][1][-1] if piece else 0.0
+    cell = (float(before) / total, float(ends[index]) / total)
+    return Choice(int(ids[piece * _PIECE + index]), float(weights[index]) / total, row, draw=u, cdf=cell)
 
 
 def require_alive(row: Row, context: Context) -> None:

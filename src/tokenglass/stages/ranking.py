@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 Indexes = NDArray[np.int64]
 _SMALL = 2048
 _BINS = 4096
+_PIECE = 8192
 _REACH = 104.0
 
 
@@ -26,13 +27,13 @@ def best_first(values: NDArray[np.float32], ids: Indexes | None = None) -> Index
         return np.lexsort((ids, -values))
     if len(values) <= _SMALL:
         return np.argsort(-values, kind="stable")
-    # one integer sort is three times as fast as a stable float sort: the value's bits, made monotonic and
-    # turned round, above the index. Adding 0.0 makes -0.0 equal 0.0 here too.
+    # numpy sorts 16-bit integers by radix: twice over the value's bits, made monotonic and turned round, is
+    # four times as fast as a stable sort of floats. Adding 0.0 makes -0.0 equal 0.0 here too.
     bits = (values + np.float32(0.0)).view(np.uint32)
-    flipped = np.where(bits >> 31, bits, bits ^ np.uint32(0x7FFFFFFF))
-    keys = (flipped.astype(np.uint64) << np.uint64(32)) | np.arange(len(values), dtype=np.uint64)
-    keys.sort()
-    return (keys & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    keys = np.where(bits >> 31, bits, bits ^ np.uint32(0x7FFFFFFF))
+    by_low = np.argsort((keys & np.uint32(0xFFFF)).astype(np.uint16), kind="stable")
+    by_high = np.argsort((keys >> np.uint32(16)).astype(np.uint16)[by_low], kind="stable")
+    return by_low[by_high]
 
 
 def top(values: NDArray[np.float32], n: int) -> Indexes:
@@ -80,8 +81,12 @@ def reach(key: NDArray[np.float32], weights: NDArray[np.float32], mark: float) -
     least = key.min()
     # what is further than this from the least key weighs nothing in float32, so that one bin may take it all
     width = max(1e-6, min(_REACH, float(np.max(key, where=key < np.inf, initial=least)) - float(least)))
-    bins = np.minimum((key - least) * np.float32((_BINS - 1) / width), np.float32(_BINS)).astype(np.int64)
-    sums = np.cumsum(np.bincount(bins, weights=weights, minlength=_BINS + 1))
+    scaled = (key - least) * np.float32((_BINS - 1) / width)
+    bins = np.minimum(scaled, np.float32(_BINS)).astype(np.int16)
+    sums = np.zeros(_BINS + 1)
+    for i in range(0, len(bins), _PIECE):  # small pieces stay in the cache, and bincount widens what it gets
+        sums += np.bincount(bins[i : i + _PIECE], weights=weights[i : i + _PIECE], minlength=_BINS + 1)
+    sums = np.cumsum(sums)
     here = min(int(np.searchsorted(sums, mark, side="left")), int(bins.max()))
     while not (inside := np.flatnonzero((bins == here) & (key < np.inf))).size:
         here -= 1  # rounding put the mark past the last weight

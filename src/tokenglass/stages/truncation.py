@@ -106,9 +106,11 @@ class TopP(BaseStage):
     def _by_head(self, row: Row) -> Row:
         ids, p = row.candidates, candidates.softmax(row)
         if not candidates.counts_as_sorted(row):
-            best = top(row.scores[ids], max(256, self.min_keep))
-            if not self._reached(p[best]):
-                best = best_first(row.scores[ids])
+            scores = row.scores[ids]
+            for n in (256, 4096, len(ids)):  # most nuclei are short, and a full sort is the dearest part
+                best = top(scores, n)
+                if self._reached(p[best]):
+                    break
             ids, p = ids[best], p[best]
         return row.kept(ids[: self._reached(p) or len(ids)], ranked=True)
 
@@ -128,7 +130,8 @@ class TopP(BaseStage):
         segment = reach(-row.scores, p, total - float(self._cut))
         keep = segment.smaller
         keep[segment.indexes[: self._count(p[segment.indexes], segment.before, total)]] = True
-        keep[row.ranked(self.min_keep)[: self.min_keep]] = True
+        if int(np.count_nonzero(keep)) < self.min_keep:
+            keep = _among_best(row, None, self.min_keep)
         return row.kept_where(None, keep)
 
     @property

@@ -7,12 +7,16 @@ the text's bytes. The library is imported when the first such tokenizer is loade
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
 from itertools import accumulate, pairwise
+from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
-from tokenglass.errors import ModelUnsupported
+from tokenglass.errors import EngineError, ModelDamaged, ModelUnsupported
+from tokenglass.text import safe_line
 from tokenglass.tokenizer.alphabet import (
     META_SPACE,
     NEVER_IN_UTF8,
@@ -25,6 +29,7 @@ from tokenglass.tokenizer.alphabet import (
 from tokenglass.tokenizer.core import Piece, Span
 from tokenglass.types import Kind
 
+T = TypeVar("T")
 # Steps of a pre-tokenizer that only cut; the others drop or change characters.
 _CUTTERS = {"ByteLevel", "Digits", "Punctuation", "Split", "UnicodeScripts"}
 
@@ -40,39 +45,39 @@ class LibraryScheme:
     def __init__(self, backend: Any, unk_token: str | None = None) -> None:
         backend.no_truncation()  # a tokenizer.json may carry either; nothing is ever cut or padded in silence
         backend.no_padding()
-        self._backend = backend
+        self._backend, self._model = backend, backend.model
         self._lock = Lock()  # the library's switch for special tokens belongs to the object, not to the call
         self._added = backend.get_added_tokens_decoder()
-        self.unk_token = unk_token or getattr(backend.model, "unk_token", None)
+        self.unk_token = unk_token or getattr(self._model, "unk_token", None)
+        self.entry = cache(self._entry)
         self.size = max([backend.get_vocab_size(with_added_tokens=True), *(i + 1 for i in self._added)])
         self.special_ids = frozenset(i for i, token in self._added.items() if token.special)
         self._steps = _steps(backend.pre_tokenizer, "pretokenizers")
         self._normalizers = _steps(backend.normalizer, "normalizers")
-        decoders = {step["type"] for step in _steps(backend.decoder, "decoders")}
-        self._byte_level = bool({"ByteLevel"} & (decoders | {step["type"] for step in self._steps}))
-        self._word_piece = type(backend.model).__name__ == "WordPiece"
-        self._meta = not self._byte_level and META_SPACE in json.dumps(
-            [self._steps, self._normalizers, _steps(backend.decoder, "decoders")], ensure_ascii=False
+        decoders = _steps(backend.decoder, "decoders")
+        self._byte_level = any(step["type"] == "ByteLevel" for step in (*self._steps, *decoders))
+        everything = json.dumps([self._steps, self._normalizers, decoders], ensure_ascii=False)
+        self._meta = not self._byte_level and META_SPACE in everything
+        self._word_piece = type(self._model).__name__ == "WordPiece"
+        self._falls_back = bool(
+            getattr(self._model, "byte_fallback", type(self._model).__name__ == "Unigram")
         )
         self.kind = self._kind()
-        self.prefix_space = any(_adds_space(step) for step in (*self._steps, *self._normalizers))
+        self.prefix_space = any(adds_space(step) for step in (*self._steps, *self._normalizers))
         self.missing_bytes = self._missing_bytes()
         self.lossless = self._is_lossless()
 
     def pieces(self, text: str, add_special_tokens: bool, parse_special: bool) -> list[Piece]:
         """The tokens of `text`: (id, (start, end) in its UTF-8 bytes, or None for an added token)."""
-        try:
-            with self._lock:
-                if self._backend.encode_special_tokens is parse_special:
-                    self._backend.encode_special_tokens = not parse_special  # True: as plain text
-                encoding = self._backend.encode(text, add_special_tokens=add_special_tokens)
-        except Exception as error:  # the library raises nothing more specific
-            raise ModelUnsupported(f"the tokenizer failed on this text: {first_line(error)}") from error
+        with _failing("the tokenizer failed on this text"), self._lock:
+            if self._backend.encode_special_tokens is parse_special:
+                self._backend.encode_special_tokens = not parse_special  # True: as plain text
+            encoding = self._backend.encode(text, add_special_tokens=add_special_tokens)
         ids, added = encoding.ids, encoding.special_tokens_mask
         spans = iter(self._spans(text, encoding, [i for i, mask in zip(ids, added, strict=True) if not mask]))
         return [(i, None if mask else next(spans)) for i, mask in zip(ids, added, strict=True)]
 
-    def entry(self, token_id: int) -> tuple[bytes, Kind]:
+    def _entry(self, token_id: int) -> tuple[bytes, Kind]:
         """Exact bytes and kind of an id."""
         token = self._backend.id_to_token(token_id)
         if token is None:
@@ -90,7 +95,7 @@ class LibraryScheme:
 
     def named(self, text: str) -> Iterator[int]:
         """Ids that may stand for exactly `text`, the likeliest first."""
-        model = self._backend.model
+        model = self._model
         forms = [text]
         if self._byte_level:
             forms.insert(0, to_byte_level(text.encode()))
@@ -108,20 +113,15 @@ class LibraryScheme:
 
     def text(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The ids as text, as the library's decoder writes it."""
-        with self._lock:
+        with _failing("the tokenizer failed on these ids"), self._lock:
             text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
-
-    @property
-    def _falls_back(self) -> bool:
-        model = self._backend.model
-        return bool(getattr(model, "byte_fallback", type(model).__name__ == "Unigram"))
 
     def _plain_bytes(self, token: str) -> bytes:
         """The bytes of a token that is written as text."""
         if self._meta:
             return from_meta_space(token)
-        model = self._backend.model
+        model = self._model
         if self._word_piece:
             return str(token).removeprefix(model.continuing_subword_prefix).encode()
         suffix = getattr(model, "end_of_word_suffix", None)
@@ -147,7 +147,7 @@ class LibraryScheme:
         return [(at[a], at[b]) if a < b else None for (a, b), mask in offsets if not mask]
 
     def _kind(self) -> str:
-        model = type(self._backend.model).__name__
+        model = type(self._model).__name__
         if model != "BPE":
             return model
         if self._byte_level:
@@ -158,7 +158,7 @@ class LibraryScheme:
         if not self._byte_level and not self._falls_back:
             return b""  # such a vocabulary writes characters; what it lacks becomes the unknown token
         written = (lambda byte: to_byte_level(bytes([byte]))) if self._byte_level else byte_token
-        exists = self._backend.model.token_to_id
+        exists = self._model.token_to_id
         lacking = [b for b in range(256) if b not in NEVER_IN_UTF8 and exists(written(b)) is None]
         return bytes(lacking)
 
@@ -167,12 +167,43 @@ class LibraryScheme:
             step["type"] not in _CUTTERS or step.get("behavior") == "Removed" for step in self._steps
         )
         strips = any(token.lstrip or token.rstrip for token in self._added.values())
-        return self._byte_level and not (changes or strips or self._normalizers or self.missing_bytes)
+        writes_bytes = any(step["type"] == "ByteLevel" for step in self._steps)
+        return writes_bytes and not (changes or strips or self._normalizers or self.missing_bytes)
+
+
+@contextmanager
+def _failing(what: str, error_type: type[EngineError] = ModelUnsupported) -> Iterator[None]:
+    """Errors of the library as one line; it raises plain `Exception`, and its panics are no `Exception`."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        raise error_type(f"{what}: {first_line(error)}") from error
+
+
+def build(path: Path, make: Callable[[], T]) -> T:
+    """What `make` makes of a file with the library.
+
+    Raises:
+        ModelDamaged: the library refuses the file.
+    """
+    with _failing(f"{safe_line(path.name)} is damaged, get the file again", ModelDamaged):
+        return make()
+
+
+def adds_space(step: dict[str, Any]) -> bool:
+    """Whether a pre-tokenizer or normalizer, as a tokenizer.json has it, puts a space in front of a text."""
+    if step.get("type") == "Metaspace":
+        return bool(step.get("prepend_scheme", "always") != "never")
+    if step.get("type") == "Prepend":
+        return step.get("prepend") in (META_SPACE, " ")
+    return step.get("type") == "ByteLevel" and step.get("add_prefix_space") is True
 
 
 def first_line(error: BaseException) -> str:
     """What a library's error says, on one line of bearable length."""
-    return " ".join(str(error).split())[:200]
+    return safe_line(" ".join(str(error).split()))[:200]
 
 
 def _steps(component: Any, inner: str) -> list[dict[str, Any]]:
@@ -186,12 +217,3 @@ def _flat(state: dict[str, Any], inner: str) -> list[dict[str, Any]]:
     if state["type"] != "Sequence":
         return [state]
     return [step for part in state[inner] for step in _flat(part, inner)]
-
-
-def _adds_space(step: dict[str, Any]) -> bool:
-    """Whether a pre-tokenizer or normalizer puts a space in front of a text."""
-    if step["type"] == "Metaspace":
-        return bool(step.get("prepend_scheme", "always") != "never")
-    if step["type"] == "Prepend":
-        return bool(step["prepend"] in (META_SPACE, " "))
-    return bool(step["type"] == "ByteLevel") and step.get("add_prefix_space") is True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from tokenglass.tokenizer.alphabet import (
     META_SPACE,
@@ -53,6 +53,7 @@ class GgufScheme:
         wanted = vocabulary.add_space_prefix if add_prefix_space is None else add_prefix_space
         self.prefix_space: bool = wanted
         self._ids = vocabulary.ids
+        self.entry = cache(self._entry)
         self._remembered = lru_cache(_REMEMBERED_WORDS)(self._word)
         # longest first, as llama.cpp looks for them
         markers = [i for i, kind in vocabulary.types.items() if kind in _MARKERS]
@@ -76,7 +77,7 @@ class GgufScheme:
             found.append((roles["eos"], None))
         return found
 
-    def entry(self, token_id: int) -> tuple[bytes, Kind]:
+    def _entry(self, token_id: int) -> tuple[bytes, Kind]:
         """Exact bytes and kind of an id."""
         token, kind = self.vocabulary.tokens[token_id], self.vocabulary.token_type(token_id)
         if kind in _NOT_TEXT or kind == TokenType.USER_DEFINED:

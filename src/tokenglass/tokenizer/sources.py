@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported
 from tokenglass.text import safe_line
@@ -23,7 +22,7 @@ from tokenglass.tokenizer.configured import (
     unigram_unknown,
 )
 from tokenglass.tokenizer.core import Tokenizer
-from tokenglass.tokenizer.library import first_line
+from tokenglass.tokenizer.library import adds_space, build
 from tokenglass.tokenizer.schemes import scheme_for
 from tokenglass.tokenizer.vocabulary import GgufVocabulary, from_metadata
 
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 
 MAX_FILE = 64 << 20  # bytes; the largest published tokenizer.json has about 35 million
 _VOCABULARIES = (("vocab.json", "merges.txt"), ("encoder.json", "vocab.bpe"))
-T = TypeVar("T")
 
 
 def load_tokenizer(source: str | Path, *, add_prefix_space: bool | None = None) -> Tokenizer:
@@ -106,7 +104,7 @@ def from_tokenizer_json(path: str | Path, add_prefix_space: bool | None = None) 
             text = json.dumps(with_prefix_space(document, add_prefix_space), ensure_ascii=False)
     import tokenizers
 
-    backend = _built(path, lambda: tokenizers.Tokenizer.from_str(text))
+    backend = build(path, lambda: tokenizers.Tokenizer.from_str(text))
     return finished(backend, path.parent, unk_token)
 
 
@@ -125,7 +123,7 @@ def from_vocab_merges(
 
     config = side_file(vocab.parent / "tokenizer_config.json")
     space = config.get("add_prefix_space", False) if add_prefix_space is None else add_prefix_space
-    backend = _built(
+    backend = build(
         vocab, lambda: tokenizers.Tokenizer(tokenizers.models.BPE.from_file(str(vocab), str(merges)))
     )
     backend.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=bool(space))
@@ -139,21 +137,39 @@ def with_prefix_space(document: dict[str, Any], wanted: bool) -> dict[str, Any]:
     Raises:
         ModelUnsupported: the pre-tokenizer cuts the text before the space could be put in front of it.
     """
-    steps = document.get("pre_tokenizer") or {}
-    inner = steps.get("pretokenizers", [steps])
-    first = inner[0] if inner else {}
-    if first.get("type") == "ByteLevel" or (first.get("type") == "Metaspace" and len(inner) == 1):
-        if first["type"] == "ByteLevel":
-            first["add_prefix_space"] = wanted
-        elif wanted != (first.get("prepend_scheme", "always") != "never"):
-            first["prepend_scheme"] = "first" if wanted else "never"
-            decoder = document.get("decoder") or {}
-            if decoder.get("type") == "Metaspace":
-                decoder["prepend_scheme"] = first["prepend_scheme"]
+    first, *more = _flat(document.get("pre_tokenizer"), "pretokenizers") or [{}]
+    normalizers = _flat(document.get("normalizer"), "normalizers")
+    if any(adds_space(step) for step in (first, *more, *normalizers)) == wanted:
         return document
-    raise ModelUnsupported(
-        "add_prefix_space works where text is cut by a plain byte-level or SentencePiece rule, and this "
-        "tokenizer has another; put the space into the text instead"
+    if first.get("type") == "ByteLevel":
+        first["add_prefix_space"] = wanted
+    elif first.get("type") == "Metaspace" and not more:
+        first["prepend_scheme"] = "first" if wanted else "never"
+    elif not wanted and any(step.get("type") == "Prepend" for step in normalizers):
+        kept = [step for step in normalizers if step.get("type") != "Prepend"]
+        document["normalizer"] = {"type": "Sequence", "normalizers": kept}
+    else:
+        raise ModelUnsupported(
+            "add_prefix_space works where text is cut by a plain byte-level or SentencePiece rule, and this "
+            "tokenizer has another; put the space into the text instead"
+        )
+    decoders = _flat(document.get("decoder"), "decoders")
+    for step in decoders:
+        if step.get("type") == "Metaspace":
+            step["prepend_scheme"] = first["prepend_scheme"]
+    if not wanted and any(step.get("type") == "Strip" for step in decoders):  # it takes that space off again
+        kept = [step for step in decoders if step.get("type") != "Strip"]
+        document["decoder"] = {"type": "Sequence", "decoders": kept}
+    return document
+
+
+def _flat(step: Any, inner: str) -> list[dict[str, Any]]:
+    """The steps of a part of a tokenizer.json, the very objects in it; [] where it has none."""
+    if not isinstance(step, dict):
+        return []
+    parts = step.get(inner)
+    return (
+        [step] if not isinstance(parts, list) else [found for part in parts for found in _flat(part, inner)]
     )
 
 
@@ -185,12 +201,3 @@ def _from_vocabulary(vocabulary: GgufVocabulary, add_prefix_space: bool | None) 
         roles=vocabulary.roles,
         chat_template=vocabulary.chat_template,
     )
-
-
-def _built(path: Path, build: Callable[[], T]) -> T:
-    """What `build` makes of a file, with the library's errors as one line."""
-    try:
-        return build()
-    except Exception as error:  # the library raises nothing more specific
-        name = safe_line(path.name)
-        raise ModelDamaged(f"{name} is damaged: {first_line(error)}; get the file again") from error

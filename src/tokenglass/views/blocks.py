@@ -104,8 +104,6 @@ class Table:
 
 Block = Line | Strip | Prose | Table
 
-SIGN = re.compile(
-    "(⟨[^⟩]*⟩|[·⏎⇥◌])"
-)  # the notation of `safe_text`, which views set apart from the characters themselves; not the dotted circle, which
-# must stay in one piece with the mark it carries
+# The notation of `safe_text`, which views set apart from the characters themselves; without the dotted circle,
+# which must stay in one piece with the mark it carries.
 SIGN = re.compile("(⟨[^⟩]*⟩|[·⏎⇥])")
