@@ -131,9 +131,13 @@ def make(name: str, folder: Path, *, dtype: str = "float32", shard: str | None =
             # random initialisation is nearly flat, norms are 1 and biases 0: make every one of them matter
             spread = 0.15 if parameter.dim() > 1 else 0.3
             parameter.add_(torch.randn_like(parameter) * spread)
-    saved = model.to(getattr(torch, dtype))
-    saved.save_pretrained(folder, **({"max_shard_size": shard} if shard else {}))
-    return saved.to(torch.float32)
+    if dtype == "float32" and shard is None:
+        model.save_pretrained(folder)
+        return model
+    model.to(getattr(torch, dtype)).save_pretrained(folder, max_shard_size=shard or "1GB")
+    # read back: `to` rounds the rotary frequencies as well, which no file holds
+    kind = transformers.AutoModelForCausalLM
+    return kind.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
 
 
 def reference(model: Any, ids: list[int]) -> np.ndarray:

@@ -70,7 +70,7 @@ def test_the_float32_body_equals_the_blocks(stored: tuple[str, Path, Any]) -> No
 
 
 def test_fast_is_near_or_refused(stored: tuple[str, Path, Any]) -> None:
-    """Rounding activations to int8 moves these sharp little models by less than a tenth of a nat on average."""
+    """Rounding activations to int8 moves these sharp models by less than a tenth of a nat on average."""
     dtype, path, theirs = stored
     if dtype not in ("Q4_0", "Q4_1", "Q4_K", "Q8_0"):
         with pytest.raises(ModelUnsupported, match="precision='fast' needs weights in blocks"):

@@ -208,6 +208,22 @@ def test_a_screen_without_the_glyphs_gets_escapes() -> None:
     ran.stdout.decode("ascii")
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line() -> None:
+    with open("/dev/full", "wb") as full:
+        ran = subprocess.run(
+            [*CLI, "tokens", "Hi"], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, cwd=ROOT, timeout=60
+        )
+    assert ran.returncode == 3 and ran.stderr == b"tokenglass: No space left on device\n"
+
+
+@pytest.mark.parametrize("closed", ["1", "2", "0"], ids=["stdout", "stderr", "stdin"])
+def test_closed_streams_are_no_traceback(closed: str) -> None:
+    command = f"exec {closed}>&-; exec {sys.executable} -m tests.unit.cli_world tokens Hi"
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, env=ENVIRONMENT, cwd=ROOT, timeout=60)
+    assert ran.returncode == 0 and ran.stderr == b""
+
+
 def test_starting_imports_only_what_it_needs() -> None:
     """The first table is budgeted at a second: what only other commands need is not imported for it."""
     code = (

@@ -5,6 +5,7 @@ Set TOKENGLASS_TRACEBACK=1 to see where an unexpected error comes from.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -79,9 +80,9 @@ def _report(kind: str, message: str, code: int, as_json: bool) -> int:
 
 
 def _keep_output_printable() -> None:
-    """A character that the screen's encoding lacks becomes its escape; a closed stream becomes a silent one."""
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")
+    """A character that the screen's encoding lacks becomes its escape; a closed stream becomes a mute one."""
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -86,7 +86,7 @@ def route(argv: Sequence[str]) -> Routed:
     for number, word in enumerate(argv, start=1):
         if any("\ud800" <= character <= "\udfff" for character in word):
             raise UsageError(
-                f"argument {number} is not valid UTF-8; save the text to a file and give - < FILE"
+                f"argument {number} is not valid UTF-8; convert it first, for example with iconv -t UTF-8"
             )
     first = _first_word(argv)
     if not argv or (first is None and {"--help", "-h"} & set(argv)):

@@ -252,7 +252,10 @@ def _gpt_neox(r: _Reader) -> ModelSpec:
 def _rope(r: _Reader, head_dim: int, context: int, partial: float = 1.0) -> Rope:
     theta = r.number("rope_theta", "rotary_emb_base", default=10000.0)
     partial = r.number("partial_rotary_factor", default=partial)
-    params = {**(r.value("rope_scaling") or {}), **(r.value("rope_parameters") or {})}
+    scaling, params = dict(r.value("rope_scaling") or {}), dict(r.value("rope_parameters") or {})
+    if scaling:  # the older field wins, as in transformers
+        scaling.setdefault("rope_type", scaling.pop("type", "default"))
+    params |= scaling
     theta = float(params.pop("rope_theta", theta))
     partial = float(params.pop("partial_rotary_factor", partial))
     rope = default_rope(theta, int(head_dim * partial))

@@ -145,9 +145,11 @@ class Weights:
 
     def norm(self, role: str, layer: int = 0) -> tuple[Floats, Floats]:
         """(D,) scale and (D,) shift of a norm; the shift is zero where there is none."""
-        scale = self.array(role, layer)
-        shift = self.array(role, layer, "bias") if self.has(role, layer, "bias") else np.zeros_like(scale)
-        return scale, shift
+        width = self.spec.head_dim if role in ("q_norm", "k_norm") else self.spec.hidden_size
+        scale = self._vector(role, layer, "weight", width)
+        if not self.has(role, layer, "bias"):
+            return scale, np.zeros_like(scale)
+        return scale, self._vector(role, layer, "bias", width)
 
     def embed(self, ids: NDArray[np.int64]) -> Floats:
         """(N, D) float32 embeddings of N ids, widened row by row."""
@@ -221,6 +223,15 @@ class Weights:
             raise ModelDamaged(f"the weights have no tensor {name}, which the configuration asks for")
         return info
 
+    def _vector(self, role: str, layer: int, part: str, length: int) -> Floats:
+        array = self.array(role, layer, part)
+        if array.shape != (length,):
+            name = self._name(role, layer, part)
+            raise ModelDamaged(
+                f"tensor {name} has shape {array.shape}, the configuration asks for {(length,)}"
+            )
+        return array
+
     def _linear(self, role: str, layer: int, shape: tuple[int, int]) -> Linear:
         name = self._name(role, layer, "weight")
         info = self._info(name)
@@ -228,7 +239,7 @@ class Weights:
         stored = shape[::-1] if transposed else shape
         if info.shape != stored:
             raise ModelDamaged(f"tensor {name} has shape {info.shape}, the configuration asks for {stored}")
-        bias = self.array(role, layer, "bias") if self.has(role, layer, "bias") else None
+        bias = self._vector(role, layer, "bias", shape[0]) if self.has(role, layer, "bias") else None
         raw = self._store.raw(name)
         if tensors.keeps_blocks(info.dtype, self.precision):
             blocks = tensors.read_blocks(raw, info.dtype, stored)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -122,24 +121,32 @@ class Cursor:
         return values.astype(bool)
 
     def _texts(self, count: int) -> list[str]:
-        """The hot loop, 98,000 texts in the default model: two plain passes over local names.
-
-        Bytes that are not UTF-8 become lone surrogates, so that a token keeps its exact bytes.
-        """
+        """An array of texts; bytes that are not UTF-8 become lone surrogates, so a token keeps its exact bytes."""
         self._reach(count * 8)
         self._spend(count, 0)
-        data, at, starts = self.data, self.at, []
+        try:
+            return self._decoded_texts(count, ())
+        except UnicodeDecodeError:
+            return self._decoded_texts(count, ("utf-8", "surrogateescape"))
+
+    def _decoded_texts(self, count: int, how: tuple[str, ...]) -> list[str]:
+        """The hot loop, 98,000 texts in the default model; decode() without arguments is a third faster."""
+        data, at, end = self.data, self.at, self.at
+        most = min(len(data), at + 8 * count + (MAX_DECODED - self.decoded) // 4)
+        found: list[str] = []
         try:
             for _ in range(count):
-                starts.append(at + 8)
-                at += 8 + _U64(data, at)[0]
-        except (struct.error, OverflowError):  # the next length lies behind the buffer, or behind any address
-            at = max(at, len(data)) + 1
-        self._reach(at - self.at)
-        self._spend(0, at - self.at - 8 * count)
-        self.at = at
-        starts.append(at + 8)
-        return [data[a : b - 8].decode("utf-8", "surrogateescape") for a, b in pairwise(starts)]
+                end = at + 8 + _U64(data, at)[0]
+                if end > most:
+                    break
+                found.append(data[at + 8 : end].decode(*how))
+                at = end
+        except (struct.error, OverflowError):  # the buffer ends inside a length
+            end = len(data) + 1
+        self._reach(end - self.at)
+        self._spend(0, end - self.at - 8 * count)
+        self.at = end
+        return found
 
     def _known(self, kind: int, verb: str) -> tuple[Callable[[bytes, int], tuple[Any, ...]], int]:
         if kind not in _UNPACK:

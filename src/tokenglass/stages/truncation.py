@@ -122,6 +122,8 @@ class TopP(BaseStage):
 
     def _by_tail(self, row: Row) -> Row:
         ids, p = row.probs()
+        if self._cut == 0.0:  # no sum needed, and the difference of two would not come out as exactly 0
+            return row.kept_where(ids, p > 0.0)
         total = float(p.sum(dtype=np.float64))
         if ids is not None:
             best = best_first(row.scores[ids]) if row.order is not None else slice(None)
@@ -142,8 +144,6 @@ class TopP(BaseStage):
 
     def _count(self, p: Floats, before: float, total: float) -> int:
         """How many of p, best first, stay: those with more than 1 - p from themselves downwards."""
-        if self._cut == 0.0:  # the difference of two sums would not come out as exactly 0
-            return int(np.count_nonzero(p))
         above = before + np.cumsum(p, dtype=np.float64) - p
         return int(np.count_nonzero((total - above).astype(np.float32) > self._cut))
 

@@ -210,10 +210,12 @@ def _steps(component: Any, inner: str) -> list[dict[str, Any]]:
     """The steps of one of the library's components, sequences unpacked; [] for none."""
     if component is None:
         return []
-    return _flat(json.loads(component.__getstate__()), inner)
+    return flat_steps(json.loads(component.__getstate__()), inner)
 
 
-def _flat(state: dict[str, Any], inner: str) -> list[dict[str, Any]]:
-    if state["type"] != "Sequence":
-        return [state]
-    return [step for part in state[inner] for step in _flat(part, inner)]
+def flat_steps(step: Any, inner: str) -> list[dict[str, Any]]:
+    """The steps of a part of a tokenizer.json, sequences unpacked, the very objects in it; [] for none."""
+    if not isinstance(step, dict):
+        return []
+    parts = step.get(inner)
+    return [step] if not isinstance(parts, list) else [s for part in parts for s in flat_steps(part, inner)]

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported
+from tokenglass.errors import ModelNotFound, ModelUnsupported
 from tokenglass.text import safe_line
 from tokenglass.tokenizer.configured import (
     finished,
@@ -22,7 +22,7 @@ from tokenglass.tokenizer.configured import (
     unigram_unknown,
 )
 from tokenglass.tokenizer.core import Tokenizer
-from tokenglass.tokenizer.library import adds_space, build
+from tokenglass.tokenizer.library import adds_space, build, flat_steps
 from tokenglass.tokenizer.schemes import scheme_for
 from tokenglass.tokenizer.vocabulary import GgufVocabulary, from_metadata
 
@@ -137,8 +137,8 @@ def with_prefix_space(document: dict[str, Any], wanted: bool) -> dict[str, Any]:
     Raises:
         ModelUnsupported: the pre-tokenizer cuts the text before the space could be put in front of it.
     """
-    first, *more = _flat(document.get("pre_tokenizer"), "pretokenizers") or [{}]
-    normalizers = _flat(document.get("normalizer"), "normalizers")
+    first, *more = flat_steps(document.get("pre_tokenizer"), "pretokenizers") or [{}]
+    normalizers = flat_steps(document.get("normalizer"), "normalizers")
     if any(adds_space(step) for step in (first, *more, *normalizers)) == wanted:
         return document
     if first.get("type") == "ByteLevel":
@@ -153,7 +153,7 @@ def with_prefix_space(document: dict[str, Any], wanted: bool) -> dict[str, Any]:
             "add_prefix_space works where text is cut by a plain byte-level or SentencePiece rule, and this "
             "tokenizer has another; put the space into the text instead"
         )
-    decoders = _flat(document.get("decoder"), "decoders")
+    decoders = flat_steps(document.get("decoder"), "decoders")
     for step in decoders:
         if step.get("type") == "Metaspace":
             step["prepend_scheme"] = first["prepend_scheme"]
@@ -161,16 +161,6 @@ def with_prefix_space(document: dict[str, Any], wanted: bool) -> dict[str, Any]:
         kept = [step for step in decoders if step.get("type") != "Strip"]
         document["decoder"] = {"type": "Sequence", "decoders": kept}
     return document
-
-
-def _flat(step: Any, inner: str) -> list[dict[str, Any]]:
-    """The steps of a part of a tokenizer.json, the very objects in it; [] where it has none."""
-    if not isinstance(step, dict):
-        return []
-    parts = step.get(inner)
-    return (
-        [step] if not isinstance(parts, list) else [found for part in parts for found in _flat(part, inner)]
-    )
 
 
 def _from_folder(folder: Path, add_prefix_space: bool | None) -> Tokenizer:

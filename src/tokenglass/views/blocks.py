@@ -104,6 +104,6 @@ class Table:
 
 Block = Line | Strip | Prose | Table
 
-# The notation of `safe_text`, which views set apart from the characters themselves; without the dotted circle,
+# The notation of `safe_text`, which views set apart from the characters themselves; not the dotted circle,
 # which must stay in one piece with the mark it carries.
 SIGN = re.compile("(⟨[^⟩]*⟩|[·⏎⇥])")
