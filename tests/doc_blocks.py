@@ -1,7 +1,7 @@
 """The blocks of the documentation that are generated: `scripts/docs` writes them, test_docs checks them.
 
-A block stands between `<!-- scripts/docs: NAME -->` and `<!-- end -->`. What it holds comes from where the truth
-is: the parsers, the docstrings, the keys of the stepper, or the real command run on the real model.
+A block stands between `<!-- scripts/docs: NAME -->` and `<!-- end -->`. What it holds comes from where the
+truth is: the parsers, the docstrings, the keys of the stepper, or the real command run on the real model.
 """
 
 from __future__ import annotations

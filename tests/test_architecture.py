@@ -1,7 +1,7 @@
 """Who may import whom, what is loaded when, how long files are, and that raw token text reaches no screen.
 
-Imports are read from the source with `ast`, so an import that no test happens to run counts too. Imports under
-`TYPE_CHECKING` load nothing; they count for the layers all the same, where a type would be an upward look.
+Imports are read from the source with `ast`, so an import that no test happens to run counts too. Imports
+under `TYPE_CHECKING` load nothing; they count for the layers all the same.
 """
 
 from __future__ import annotations
@@ -24,8 +24,18 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "tokenglass"
 # From the bottom to the top; a unit imports from its own layer and from those below. Units are the files and
 # folders right below src/tokenglass. Engines and views stand beside the layers, with rules of their own.
 FIRST = {"types", "errors", "text", "numbers", "files"}
-SECOND = {"tokenizer", "config", "stages", "select", "models", "random", "chat", "chat_limits", "chat_sandbox"}
-THIRD = {"model", "decode", "session", "loading"}
+SECOND = {
+    "tokenizer",
+    "config",
+    "stages",
+    "select",
+    "models",
+    "random",
+    "chat",
+    "chat_limits",
+    "chat_sandbox",
+}
+THIRD = {"model", "decode", "session", "loading", "search"}
 TOP = {"cli", "explore", "__main__"}
 MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),
@@ -38,13 +48,11 @@ MAY_IMPORT = {
 # Single doors, each with its reason; "function" means only inside a function, "type" only for type checkers.
 DOORS = {
     ("types", "tokenglass.views"): "function",  # a result asks for its own view when it is shown
-    ("model", "tokenglass.engines.base"): "top",  # the protocol, not an engine
-    ("decode", "tokenglass.engines.base"): "top",
-    ("session", "tokenglass.engines.base"): "top",
+    **{(unit, "tokenglass.engines.base"): "top" for unit in THIRD},  # the protocol, not an engine
     ("loading", "tokenglass.engines.opening"): "function",  # the one place that starts an engine
 }
-# Packages that are slow to import or not always there: the only modules that may name them, and whether only
-# inside a function. The sandbox modules import jinja2 at their top and are themselves imported inside functions.
+# Packages that are slow to import or not always there: the only modules that may name them, inside functions.
+# The sandbox modules import jinja2 at their top and are themselves imported inside functions.
 HEAVY = {
     "onnxruntime": {"engines.session"},
     "onnx": {"engines.graph"},
@@ -124,7 +132,11 @@ def _files() -> list[Path]:
 
 
 def _dotted(path: Path) -> str:
-    return ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__").removesuffix("__init__")
+    return (
+        ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+        .removesuffix(".__init__")
+        .removesuffix("__init__")
+    )
 
 
 @cache
@@ -208,8 +220,10 @@ def test_modules_with_heavy_imports_at_their_top_are_themselves_imported_in_func
 def _loaded_by(code: str) -> dict[str, Any]:
     """Run code in a process of its own; which packages it loaded, and how long it took."""
     script = (
-        f"import json, sys, time; start = time.perf_counter()\n{code}\nseconds = time.perf_counter() - start\n"
-        "print(json.dumps({'seconds': seconds, 'packages': sorted({m.partition('.')[0] for m in sys.modules})}))"
+        f"import json, sys, time\nstart = time.perf_counter()\n{code}\n"
+        "seconds = time.perf_counter() - start\n"
+        "packages = sorted({name.partition('.')[0] for name in sys.modules})\n"
+        "print(json.dumps({'seconds': seconds, 'packages': packages}))"
     )
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     loaded: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
@@ -219,7 +233,9 @@ def _loaded_by(code: str) -> dict[str, Any]:
 def test_importing_tokenglass_loads_nothing_heavy(record_property: Any) -> None:
     loaded = _loaded_by("import tokenglass")
     record_property("import_seconds", loaded["seconds"])
-    print(f"import tokenglass: {loaded['seconds'] * 1000:.1f} ms")  # shown by pytest -rP; a time is no assertion
+    print(
+        f"import tokenglass: {loaded['seconds'] * 1000:.1f} ms"
+    )  # shown by pytest -rP; a time is no assertion
     assert "tokenglass" in loaded["packages"]
     assert not set(loaded["packages"]) & {*HEAVY, "numpy"}
 
@@ -229,7 +245,16 @@ def test_a_warm_start_builds_no_graph(smollm2: Any) -> None:
     code = "import tokenglass as tg; tg.load('smollm2').next_tokens('Hi').rows"
     packages = set(_loaded_by(code)["packages"])
     assert "onnxruntime" in packages
-    assert not packages & {"onnx", "gguf", "torch", "transformers", "huggingface_hub", "jinja2", "pandas", "typer"}
+    assert not packages & {
+        "onnx",
+        "gguf",
+        "torch",
+        "transformers",
+        "huggingface_hub",
+        "jinja2",
+        "pandas",
+        "typer",
+    }
 
 
 # ----------------------------------------------------------------------------------------- size and names
@@ -346,7 +371,9 @@ def printing(tree: ast.AST, module: str) -> list[str]:
     found = []
     for node, around in _spots(tree):
         written = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-        prints = written in ("print", "sys.stdout.write", "sys.stderr.write") or written.endswith("console.print")
+        prints = written in ("print", "sys.stdout.write", "sys.stderr.write") or written.endswith(
+            "console.print"
+        )
         if prints and (module, _function(around)) not in PRINTERS:
             found.append(f"{module}.{_function(around)}, line {getattr(node, 'lineno', 0)}: {written}")
         if written.endswith("from_markup") or written == "Markdown" or "markup=True" in written:

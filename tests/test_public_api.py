@@ -1,4 +1,4 @@
-"""The public names, exactly: what is there, what it is called, what it takes. Other programs rely on these."""
+"""The public names, exactly: what is there, what it is called, what it takes. Programs rely on these."""
 
 from __future__ import annotations
 
@@ -44,10 +44,12 @@ MEMBERS = {
     "Tokenization": "ids tokens text",
     "Candidate": "rank id token text logit logprob p p_final removed_by",
     "NextTokens": "rows entropy_bits rest_p stages logits prompt_ids position config coverage",
-    "Step": "position token id text logit logprob p p_final rank entropy_bits top stages draw cdf origin finish_reason",
+    "Step": "position token id text logit logprob p p_final rank entropy_bits top stages draw cdf origin "
+    "finish_reason",
     "Generation": "text full_text ids prompt_ids steps finish_reason config sequences",
     "Sequence": "ids text score steps finish_reason",
-    "EngineInfo": "name family engine precision parameters vocab_size context_length eos_ids sha256 capabilities",
+    "EngineInfo": "name family engine precision parameters vocab_size context_length eos_ids sha256 "
+    "capabilities",
     "Model": "info",
     "Session": "ids text next steps finish_reason",
 }
@@ -69,7 +71,7 @@ def test_all_is_literal_and_sorted() -> None:
 
 
 def test_all_is_exact() -> None:
-    """The names for type checkers, the names loaded on use and `__all__` are the same, from the same homes."""
+    """Names for type checkers, names loaded on use and `__all__` are the same, from the same homes."""
     (checking,) = (node for node in _top_level("If") if isinstance(node, ast.If))
     assert ast.unparse(checking.test) == "TYPE_CHECKING"
     homes = {
@@ -93,7 +95,9 @@ def test_public_name_is_there_and_documented(name: str) -> None:
     thing = getattr(tg, name)
     assert thing.__name__ == name
     assert (thing.__doc__ or "").strip()
-    assert "(" not in (thing.__doc__ or "(").partition("\n")[0][: len(name) + 1], "a dataclass's made-up docstring"
+    assert "(" not in (thing.__doc__ or "(").partition("\n")[0][: len(name) + 1], (
+        "a dataclass's made-up docstring"
+    )
     if inspect.isclass(thing):
         for member, value in vars(thing).items():
             if not member.startswith("_") and (inspect.isfunction(value) or isinstance(value, property)):
@@ -115,6 +119,15 @@ def test_members(name: str) -> None:
 
 
 def test_results_are_frozen() -> None:
-    for name in ("Token", "Tokenization", "Candidate", "Stage", "NextTokens", "Step", "Sequence", "Generation"):
+    for name in (
+        "Token",
+        "Tokenization",
+        "Candidate",
+        "Stage",
+        "NextTokens",
+        "Step",
+        "Sequence",
+        "Generation",
+    ):
         parameters = getattr(tg, name).__dataclass_params__
         assert parameters.frozen, name

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
         TraceError,
         Unsupported,
     )
-    from tokenglass.loading import load
+    from tokenglass.loading import load, load_tokenizer
     from tokenglass.model import Model
     from tokenglass.session import Session
-    from tokenglass.tokenizer import Tokenizer, load_tokenizer
+    from tokenglass.tokenizer import Tokenizer
     from tokenglass.types import (
         Candidate,
         EngineInfo,

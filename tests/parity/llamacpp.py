@@ -1,7 +1,7 @@
 """llama.cpp's own samplers, through the plain C functions that the wheel `xllamacpp` exports.
 
-No model is needed: a sampler works on an array of (id, logit, p). A library built for another platform, or one
-that hides the functions, makes the tests that use this skip.
+No model is needed: a sampler works on an array of (id, logit, p). A library built for another platform, or
+one that hides the functions, makes the tests that use this skip.
 """
 
 from __future__ import annotations
@@ -53,6 +53,15 @@ class _Array(ctypes.Structure):
     )
 
 
+class _ModelParams(ctypes.Structure):
+    """llama_model_params, with room to spare: it goes by value, and only its own bytes are read."""
+
+    _fields_ = (("raw", ctypes.c_ubyte * 256),)
+
+
+_VOCAB_ONLY = 0x48  # offset of the first of the flags; the third, use_extra_bufts, is the one that is on
+
+
 class _Vector(ctypes.Structure):
     """std::vector as libstdc++ lays it out: begin, end, end of storage."""
 
@@ -71,7 +80,12 @@ def library() -> Any:
         for name, arguments in _SAMPLERS.items():
             function = getattr(lib, f"llama_sampler_init_{name}")
             function.argtypes, function.restype = arguments, ctypes.c_void_p
-        for name, arguments in {"apply": [_ptr, _ptr], "accept": [_ptr, _i], "free": [_ptr]}.items():
+        for name, arguments in {
+            "apply": [_ptr, _ptr],
+            "accept": [_ptr, _i],
+            "reset": [_ptr],
+            "free": [_ptr],
+        }.items():
             function = getattr(lib, f"llama_sampler_{name}")
             function.argtypes, function.restype = arguments, None
         dry = getattr(lib, _DRY)
@@ -79,6 +93,23 @@ def library() -> Any:
     except AttributeError as error:
         pytest.skip(f"xllamacpp does not export llama.cpp's samplers: {error}")
     return lib
+
+
+@cache
+def vocabulary(path: Path) -> Any:
+    """A GGUF file's vocabulary, loaded without the weights and kept; skips where the layout is another."""
+    lib = library()
+    lib.llama_model_default_params.restype = _ModelParams
+    lib.llama_model_load_from_file.argtypes = [ctypes.c_char_p, _ModelParams]
+    lib.llama_model_load_from_file.restype = ctypes.c_void_p
+    lib.llama_model_get_vocab.argtypes, lib.llama_model_get_vocab.restype = [_ptr], _ptr
+    lib.llama_sampler_init_dry.argtypes = [_ptr, _f, _f, _i, _i, ctypes.POINTER(ctypes.c_char_p), _n]
+    lib.llama_sampler_init_dry.restype = ctypes.c_void_p
+    params = lib.llama_model_default_params()
+    if bytes(params.raw[_VOCAB_ONLY : _VOCAB_ONLY + 6]) != b"\0\0\1\0\0\0":
+        pytest.skip("this build of llama.cpp lays its model parameters out differently")
+    params.raw[_VOCAB_ONLY] = 1
+    return lib.llama_model_get_vocab(lib.llama_model_load_from_file(str(path).encode(), params))
 
 
 class Candidates:
@@ -139,6 +170,19 @@ class Sampler:
         return sampler
 
     @classmethod
+    def dry_of_text(
+        cls, path: Path, multiplier: float, base: float, allowed: int, last_n: int, breakers: Sequence[str]
+    ) -> Sampler:
+        """The DRY sampler with breakers as text, cut into tokens by the vocabulary of a GGUF file."""
+        sampler, texts = cls.__new__(cls), [text.encode() for text in breakers]
+        vocab = vocabulary(path)
+        sampler._lib = library()
+        array = (ctypes.c_char_p * len(texts))(*texts)
+        init = sampler._lib.llama_sampler_init_dry
+        sampler._pointer = init(vocab, multiplier, base, allowed, last_n, array, len(texts))
+        return sampler
+
+    @classmethod
     def logit_bias(cls, size: int, biases: dict[int, float]) -> Sampler:
         """The bias sampler."""
         entries = np.array(list(biases.items()), dtype=[("id", np.int32), ("bias", np.float32)])
@@ -148,6 +192,11 @@ class Sampler:
         """Tell it which tokens stand in the text."""
         for token_id in ids:
             self._lib.llama_sampler_accept(self._pointer, int(token_id))
+        return self
+
+    def reset(self) -> Sampler:
+        """Make it forget the text."""
+        self._lib.llama_sampler_reset(self._pointer)
         return self
 
     def __call__(self, logits: Floats | Candidates) -> Candidates:

@@ -21,7 +21,7 @@ IDS = tuple(range(3, 40))
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 @pytest.mark.parametrize("shard", [None, "60KB"], ids=["single", "sharded"])
 def test_dtypes_and_shards(dtype: str, shard: str | None, tmp_path: Path) -> None:
-    """transformers judges in float32 over the rounded weights, as the native engine computes."""
+    """The reference computes in float32 over the rounded weights, as the native engine computes."""
     theirs = families.make("llama-grouped", tmp_path, dtype=dtype, shard=shard)
     assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (shard is not None)
     got = families.engine(tmp_path, threads=1).forward([Prefix(IDS)], last=len(IDS)).logits[0]

@@ -89,7 +89,7 @@ def candidates_rows(name: str, seed: int) -> Iterator[Scores]:
 
 
 def assert_same_candidates(ours: Row, theirs: Candidates, rtol: float = 0.0) -> bool:
-    """The same list; equal logits may stand in another order, as std::sort promises none. True if fully equal."""
+    """The same list; equal logits may stand in another order, as std::sort promises none. True if equal."""
     entries = theirs.entries
     assert ours.order is not None
     assert ours.is_sorted == theirs.is_sorted
@@ -103,7 +103,7 @@ def assert_same_candidates(ours: Row, theirs: Candidates, rtol: float = 0.0) -> 
 
 
 def assert_same_typical(ours: Row, theirs: Candidates, before: Scores) -> bool:
-    """The same weights; in the order only tokens as typical as one another, to a float32 sum, change places."""
+    """The same weights; only tokens as typical as one another, to a float32 sum, change places."""
     entries = theirs.entries
     assert ours.order is not None
     np.testing.assert_array_equal(np.sort(ours.scores[ours.order]), np.sort(entries["logit"]))
@@ -168,7 +168,7 @@ def test_penalties_equal_llama_cpp() -> None:
 
 
 def test_dry_equals_llama_cpp() -> None:
-    """Histories of few distinct tokens, breakers of one to three tokens, lengths up to the exponent's clamp."""
+    """Histories of few distinct tokens, breakers of one to three tokens, up to the exponent's clamp."""
     rng = np.random.default_rng(37)
     acted = 0
     for scores in rows(seed=38):

@@ -1,4 +1,4 @@
-"""Selectors against llama.cpp's own: a thousand seeded draws each, with the state going on from draw to draw."""
+"""Selectors against llama.cpp's own: a thousand seeded draws each, the state going on from draw to draw."""
 
 from __future__ import annotations
 

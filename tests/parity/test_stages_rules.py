@@ -206,14 +206,14 @@ def test_selfhash_watermark_equals_transformers() -> None:
 
 
 def test_renormalize_logits_equals_transformers_to_a_few_units_in_the_last_place() -> None:
-    """torch sums the exponentials in float32, here in float64; 4e-6 is 4 units of a logarithm of 10."""
+    """The reference sums the exponentials in float32, ours in float64; 4e-6 is 4 units of a log of 10."""
     for scores in rows(seed=25):
         expected = reference(process.LogitNormalization(), scores, Context((0,)))
         np.testing.assert_allclose(RenormalizeLogits()(scores), expected, rtol=3e-7, atol=4e-6)
 
 
 def test_guidance_equals_transformers_to_the_rounding_of_two_log_softmaxes() -> None:
-    """g (a - b) + b amplifies the last places of both by about 2 g."""
+    """The formula g (a - b) + b amplifies the last places of both by about 2 g."""
 
     class Fixed:
         """A "model" whose next logits are given."""

@@ -18,7 +18,7 @@ NOWHERE = Context()
     ("size", "batch", "draws"), [(50, 1, 200), (50, 4, 50), (49_152, 1, 5), (49_152, 3, 3)]
 )
 def test_draws_equal_those_after_manual_seed(size: int, batch: int, draws: int) -> None:
-    """transformers' sampling step: softmax, then `torch.multinomial(probs, num_samples=1)` over the batch."""
+    """Sampling in transformers: softmax, then `torch.multinomial(probs, num_samples=1)` over the batch."""
     rng = np.random.default_rng(61)
     selector = TorchDraw(1234)
     state = None

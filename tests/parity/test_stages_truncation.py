@@ -26,7 +26,7 @@ def reference(processor: Any, scores: Scores) -> Scores:
 
 
 def agrees(ours: Make, theirs: Make, parameter: float, scores: Scores) -> str:
-    """ "equal", "marginal" (see ROUNDING) or "different"."""
+    """Says "equal", "marginal" (see ROUNDING) or "different"."""
     mine, other = ours(parameter)(scores), reference(theirs(parameter), scores)
     if same(mine, other):
         return "equal"
@@ -77,10 +77,10 @@ def test_stage_keeps_the_same_probabilities_as_transformers(name: str) -> None:
 
 
 def test_top_h_equals_transformers_up_to_the_rounding_of_its_entropy() -> None:
-    """Both keep a count that exact arithmetic allows for a threshold moved by 2e-6, mostly the same.
+    """Both keep a count that exact arithmetic allows for a threshold 2e-6 off, mostly the same.
 
-    float32 gives ln p near p = 1 an error of 6e-8 and the sums another; at h = 1, where a sum is compared with
-    itself in another order, and on uniform rows that error decides.
+    float32 gives ln p near p = 1 an error of 6e-8 and the sums another; at h = 1, where a sum is compared
+    with itself in another order, and on uniform rows that error decides.
     """
     rng = np.random.default_rng(4)
     equal = []

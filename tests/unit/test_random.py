@@ -27,7 +27,7 @@ def test_uniform_is_pinned(seed: int, sample: int, position: int, purpose: str, 
 
 
 def test_philox_equals_numpys() -> None:
-    """numpy counts up before it makes a block, so its counter starts one lower."""
+    """Its generator in numpy counts up before it makes a block, so its counter starts one lower."""
     rng = np.random.default_rng(1)
     for _ in range(50):
         counter = tuple(int(word) for word in rng.integers(0, 2**64, 4, dtype=np.uint64))

@@ -144,23 +144,21 @@ def _measured(model: str, precision: str) -> dict[str, Any]:
 
 def resident_bytes() -> int | None:
     """Memory that this process holds now; None where the system does not say."""
-    try:
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        pass
     if sys.platform == "darwin":
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # the most so far, in bytes there
-    return None
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError):
+        return None
+    return None if sys.platform == "win32" else pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _total_memory() -> int | None:
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (OSError, ValueError, AttributeError):
+    if sys.platform == "win32":
         return None
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _shown(name: str, value: Any) -> Any:

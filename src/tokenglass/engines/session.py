@@ -38,6 +38,10 @@ class Session:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # Several sessions share the cores: one that goes on spinning after its run takes them from the next.
+        # (Left at the default, body and head doubled each other's time.)
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", "100")
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in part.weights.values()]
         options.add_external_initializers(list(part.weights), values)
         try:

@@ -121,16 +121,16 @@ class Cursor:
         return values.astype(bool)
 
     def _texts(self, count: int) -> list[str]:
-        """An array of texts; bytes that are not UTF-8 become lone surrogates, so a token keeps its exact bytes."""
+        """An array of texts; bytes that are not UTF-8 become lone surrogates, so a token keeps its bytes."""
         self._reach(count * 8)
         self._spend(count, 0)
         try:
-            return self._decoded_texts(count, ())
+            return self._decoded_texts(count, bytes.decode)
         except UnicodeDecodeError:
-            return self._decoded_texts(count, ("utf-8", "surrogateescape"))
+            return self._decoded_texts(count, lambda piece: piece.decode("utf-8", "surrogateescape"))
 
-    def _decoded_texts(self, count: int, how: tuple[str, ...]) -> list[str]:
-        """The hot loop, 98,000 texts in the default model; decode() without arguments is a third faster."""
+    def _decoded_texts(self, count: int, decode: Callable[[bytes], str]) -> list[str]:
+        """The hot loop: 98,000 texts in the default model, on the way to every start."""
         data, at, end = self.data, self.at, self.at
         most = min(len(data), at + 8 * count + (MAX_DECODED - self.decoded) // 4)
         found: list[str] = []
@@ -139,7 +139,7 @@ class Cursor:
                 end = at + 8 + _U64(data, at)[0]
                 if end > most:
                     break
-                found.append(data[at + 8 : end].decode(*how))
+                found.append(decode(data[at + 8 : end]))
                 at = end
         except (struct.error, OverflowError):  # the buffer ends inside a length
             end = len(data) + 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import exp, inf
+from math import inf
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -83,8 +83,7 @@ class Greedy:
         """The best token."""
         require_alive(row, context)
         best = row.argmax if row.order is None else int(row.order[row.scores[row.order].argmax()])
-        p = exp(float(row.scores[best]) - row.moments.logsumexp)
-        return Choice(best, p, row, origin="greedy")
+        return Choice(best, float(row.moments.probs(row.scores[best])), row, origin="greedy")
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tokenglass import numbers
 from tokenglass.errors import NoTokenAllowed
 from tokenglass.stages.base import Stage, params, start
 from tokenglass.stages.context import Context
-from tokenglass.stages.row import MASKED, Doubles, Ids, Row
+from tokenglass.stages.row import MASKED, Doubles, Floats, Ids, Row
 from tokenglass.types import Stage as StageRecord
 
 MODEL = "model"
@@ -73,8 +73,8 @@ class Removed(Mapping[int, str]):
         if index == 0:
             return Removal(MODEL, None, 0.0)
         row = self._rows[index - 1]
-        p = exp(float(row.scores[token_id]) - row.moments.logsumexp)
-        return Removal(self._names[index], numbers.rank(row.scores, token_id), p)
+        p = row.moments.probs(row.scores[token_id])
+        return Removal(self._names[index], numbers.rank(row.scores, token_id), float(p))
 
     def _index(self, token_id: int) -> int:
         """Index of the row in which the token is masked for good."""
@@ -115,7 +115,7 @@ class Ledger:
     def probs(self, ids: Sequence[int] | Ids) -> Doubles:
         """(stages + 1, len(ids)) probability of each id in the model's row and after each stage."""
         columns = np.asarray(ids, dtype=np.int64)
-        return np.array([_probs_of(row, columns) for row in self.rows])
+        return np.array([row.moments.probs(row.scores[columns]) for row in self.rows])
 
     def require_alive(self, position: int) -> None:
         """Refuse a step at which no token is left.
@@ -202,7 +202,7 @@ def _difference(before: Row, after: Row) -> tuple[int, float, int]:
     old, new = (before.scores, after.scores) if ids is None else (before.scores[ids], after.scores[ids])
     differ = int(np.count_nonzero(old != new))
     if differ == before.moments.alive - after.moments.alive:  # then all of them went, and none came back
-        return differ, min(1.0, exp(after.moments.logsumexp - before.moments.logsumexp)), 0
+        return differ, min(1.0, _share(after, before)), 0
     gone = (new == MASKED) & (old > MASKED)
     n_gone = int(np.count_nonzero(gone))
     stayed = 1.0 - _mass(before, old[gone]) if n_gone else 1.0
@@ -219,15 +219,16 @@ def _difference_of_few(before: Row, after: Row, ids: Ids) -> tuple[int, float, i
     return n_gone, min(1.0, _mass(before, old[both])) if n_gone else 1.0, changed
 
 
-def _mass(row: Row, scores: Any) -> float:
+def _share(part: Row, whole: Row) -> float:
+    """Probability, in the whole's distribution, of a row that differs from it only by masks."""
+    if not part.moments.total > 0.0:
+        return part.moments.total  # 0 with nothing alive, NaN where there is no distribution
+    return part.moments.total / whole.moments.total * exp(part.moments.reference - whole.moments.reference)
+
+
+def _mass(row: Row, scores: Floats) -> float:
     """Probability, in the row's distribution, of tokens with these scores."""
     moments = row.moments
     if not moments.total > 0.0:
-        return moments.total  # 0 with nothing alive, NaN where there is no distribution
+        return moments.total
     return float(np.exp(scores - np.float32(moments.reference)).sum(dtype=np.float64)) / moments.total
-
-
-def _probs_of(row: Row, ids: Ids) -> Doubles:
-    if not row.moments.total > 0.0:
-        return np.full(len(ids), row.moments.total)
-    return np.exp(row.scores[ids].astype(np.float64) - row.moments.logsumexp)

@@ -43,16 +43,35 @@ def top(values: NDArray[np.float32], n: int) -> Indexes:
     [0, 1]
     """
     size = len(values)
-    if 4 * n >= size:
+    best = values.max()
+    if 4 * n >= size or best == -np.inf:
         return best_first(values)
-    alive = np.flatnonzero(values > -np.inf)
-    if len(alive) <= n:
-        masked = np.flatnonzero(values == -np.inf)
-        return np.concatenate([alive[best_first(values[alive])], masked])
-    left = values if len(alive) == size else values[alive]
-    cut = np.partition(left, len(left) - n)[len(left) - n]
-    indexes = np.flatnonzero(values >= cut)
-    return indexes[best_first(values[indexes])]
+    bins = _bins(best - values)
+    here = int(np.searchsorted(_running_sums(bins), n, side="left"))
+    if here < _BINS:
+        indexes = np.flatnonzero(bins <= here)
+        return indexes[best_first(values[indexes])]
+    alive = np.flatnonzero(values > -np.inf)  # fewer than n, or they lie far apart
+    masked = np.flatnonzero(values == -np.inf) if len(alive) <= n else alive[:0]
+    return np.concatenate([alive[best_first(values[alive])], masked])
+
+
+def _bins(distance: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Which of _BINS equal stretches each distance from 0 lies in; inf, and what is far away, in one more."""
+    # what is further away weighs nothing in float32, so that one bin may take it all
+    width = max(1e-6, min(_REACH, float(np.max(distance, where=distance < np.inf, initial=0.0))))
+    scaled = distance * np.float32((_BINS - 1) / width)
+    bins: NDArray[np.int16] = np.minimum(scaled, np.float32(_BINS), out=scaled).astype(np.int16)
+    return bins
+
+
+def _running_sums(bins: NDArray[np.int16], weights: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+    """Sum of the weights, or count, of each bin and all before it."""
+    sums = np.zeros(_BINS + 1)
+    for i in range(0, len(bins), _PIECE):  # small pieces stay in the cache, and bincount widens what it gets
+        part = None if weights is None else weights[i : i + _PIECE]
+        sums += np.bincount(bins[i : i + _PIECE], weights=part, minlength=_BINS + 1)
+    return np.cumsum(sums)
 
 
 class Segment(NamedTuple):
@@ -78,15 +97,8 @@ def reach(key: NDArray[np.float32], weights: NDArray[np.float32], mark: float) -
     >>> reach(np.array([3, 1, 2], dtype=np.float32), np.array([0.2, 0.5, 0.3], dtype=np.float32), 0.6).indexes
     array([2])
     """
-    least = key.min()
-    # what is further than this from the least key weighs nothing in float32, so that one bin may take it all
-    width = max(1e-6, min(_REACH, float(np.max(key, where=key < np.inf, initial=least)) - float(least)))
-    scaled = (key - least) * np.float32((_BINS - 1) / width)
-    bins = np.minimum(scaled, np.float32(_BINS)).astype(np.int16)
-    sums = np.zeros(_BINS + 1)
-    for i in range(0, len(bins), _PIECE):  # small pieces stay in the cache, and bincount widens what it gets
-        sums += np.bincount(bins[i : i + _PIECE], weights=weights[i : i + _PIECE], minlength=_BINS + 1)
-    sums = np.cumsum(sums)
+    bins = _bins(key - key.min())
+    sums = _running_sums(bins, weights)
     here = min(int(np.searchsorted(sums, mark, side="left")), int(bins.max()))
     while not (inside := np.flatnonzero((bins == here) & (key < np.inf))).size:
         here -= 1  # rounding put the mark past the last weight

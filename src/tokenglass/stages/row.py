@@ -78,6 +78,16 @@ class Moments:
             return self.total
         return max(0.0, (log(self.total) - self.weighted / self.total) / LN2)
 
+    def probs(self, scores: ArrayLike) -> Doubles:
+        """Float64 probabilities of tokens with these scores; NaN where there is no distribution.
+
+        Not by way of `logsumexp`, in which the logarithm would vanish beside a reference of 1e38.
+        """
+        scores = np.asarray(scores, dtype=np.float64)
+        if not self.total > 0.0:
+            return np.full(scores.shape, self.total)
+        return np.exp(scores - self.reference) / self.total
+
 
 def _moments(values: Floats) -> Moments:
     reference = float(values.max()) if len(values) else -inf
@@ -141,6 +151,10 @@ class Row:
 
     def __len__(self) -> int:
         return len(self.scores)
+
+    def __repr__(self) -> str:
+        candidates = "" if self.order is None else f", {len(self.order)} candidates"
+        return f"<Row of {len(self.scores)} {self.domain}{candidates}, best id {self.argmax}>"
 
     # What is known of the row ---------------------------------------------------------------------------
 

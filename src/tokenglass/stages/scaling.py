@@ -106,8 +106,6 @@ class RenormalizeLogits(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The log-probabilities."""
-        if row.argmax < 0:
-            return row, state
         return row.with_scores(log_softmax(row.scores), domain="logprobs", same_ranking=True), state
 
 
@@ -175,7 +173,9 @@ class GuidanceScale(BaseStage):
 
 
 def log_softmax(scores: Floats) -> Floats:
-    """Log-probabilities of (V,) scores in float32, the normaliser summed in float64."""
+    """Log-probabilities of (V,) scores in float32, the normaliser summed in float64; all -inf stays so."""
+    if scores.max() == MASKED:
+        return scores
     shift = scores - scores.max()
     logprobs: Floats = shift - np.float32(np.log(np.exp(shift).sum(dtype=np.float64)))
     return logprobs

@@ -123,7 +123,10 @@ class TopP(BaseStage):
     def _by_tail(self, row: Row) -> Row:
         ids, p = row.probs()
         if self._cut == 0.0:  # no sum needed, and the difference of two would not come out as exactly 0
-            return row.kept_where(ids, p > 0.0)
+            keep = p > 0.0
+            if int(np.count_nonzero(keep)) < self.min_keep:
+                keep |= _among_best(row, ids, self.min_keep)
+            return row.kept_where(ids, keep)
         total = float(p.sum(dtype=np.float64))
         if ids is not None:
             best = best_first(row.scores[ids]) if row.order is not None else slice(None)
@@ -275,8 +278,10 @@ def drop_below(row: Row, least: np.float32, min_keep: int) -> Row:
     """Drop what is less likely than `least`, except the best `min_keep` and their equals."""
     if row.argmax < 0:
         return row
-    best = row.ranked(min_keep)
-    worst = row.scores[best[min(min_keep, len(best)) - 1]]
+    worst = row.scores.max()
+    if min_keep > 1:
+        best = row.ranked(min_keep)
+        worst = row.scores[best[min(min_keep, len(best)) - 1]]
     ids, p = row.probs()
     scores = row.scores if ids is None else row.scores[ids]
     return row.kept_where(ids, (p >= least) | (scores >= worst))

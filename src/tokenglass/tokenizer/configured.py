@@ -75,9 +75,11 @@ def _class_name(folder: Path, config: dict[str, Any]) -> str:
 def _special_tokens(backend: Any, config: dict[str, Any], class_name: str) -> dict[str, str]:
     """Make the tokens that the configuration names special, and say which has which role."""
     listed = config.get("added_tokens_decoder")
-    entries = sorted(listed.items(), key=lambda item: int(item[0])) if isinstance(listed, dict) else []
+    listed = listed if isinstance(listed, dict) else {}
+    numbers = sorted((number for number in listed if number.isascii() and number.isdecimal()), key=int)
     known = {repr(token) for token in backend.get_added_tokens_decoder().values()}
-    added = [token for _, entry in entries if (token := _added_token(entry)) and repr(token) not in known]
+    tried = (_added_token(listed[number]) for number in numbers)
+    added = [token for token in tried if token is not None and repr(token) not in known]
     if added:
         backend.add_tokens(added)
     tokens = {role: token for role in _ROLES if (token := _content(config.get(f"{role}_token")))}
@@ -85,7 +87,7 @@ def _special_tokens(backend: Any, config: dict[str, Any], class_name: str) -> di
         if f"{role}_token" not in config and backend.token_to_id(token) is not None:
             tokens[role] = token
     extra = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    extra = list(extra.values()) if isinstance(extra, dict) else extra
+    extra = extra.values() if isinstance(extra, dict) else extra if isinstance(extra, list) else ()
     named = {token: config.get(f"{role}_token") for role, token in tokens.items()}
     named |= {token: entry for entry in extra if (token := _content(entry))}
     special = {token.content for token in backend.get_added_tokens_decoder().values() if token.special}

@@ -1,0 +1,141 @@
+"""The best, or the drawn, continuations of several beams at once.
+
+A beam's running score is a float32 sum, as in transformers, so that near-ties fall the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenglass.random import Source
+from tokenglass.search.paths import Path, Reader, Reading
+from tokenglass.stages.row import MASKED, Floats, Row
+from tokenglass.types import FinishReason
+
+Ids = NDArray[np.int64]
+DEAD = np.float32(-1e9)  # the running score of a beam that is none: a finished one, or a twin at the start
+_ALIVE = -5e8
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """One beam between two steps."""
+
+    path: Path
+    total: np.float32
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is a beam at all."""
+        return bool(self.total > _ALIVE)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """K continuations of several beams, in order of rank.
+
+    Attributes:
+        parents: (K,) index of the beam.
+        tokens: (K,) the token.
+        logprobs: (K,) its score after the chain.
+        totals: (K,) running score with it, float32.
+        reasons: why each ends its text, or None.
+    """
+
+    parents: Ids
+    tokens: Ids
+    logprobs: Floats
+    totals: Floats
+    reasons: tuple[FinishReason | None, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """(K,) which ones end their text."""
+        return np.array([reason is not None for reason in self.reasons], dtype=bool)
+
+
+def starting(path: Path, count: int) -> list[Running]:
+    """The prompt as the only beam, and as many twins that do not count."""
+    return [Running(path, np.float32(0.0)), *[Running(path, DEAD) for _ in range(count - 1)]]
+
+
+def read(reader: Reader, beams: Sequence[Running]) -> list[Reading]:
+    """The reading of each beam; twins are read once."""
+    places: dict[tuple[int, ...], int] = {}
+    for beam in beams:
+        places.setdefault(beam.path.ids, len(places))
+    distinct = {beam.path.ids: beam.path for beam in reversed(beams)}
+    readings = reader.read([distinct[ids] for ids in places])
+    return [readings[places[beam.path.ids]] for beam in beams]
+
+
+def best(rows: Sequence[Row], totals: Sequence[np.float32], count: int) -> Choice:
+    """The `count` best continuations of all beams together; equals by beam, then by id. Masked ones never."""
+    parts = [row.ranked(count)[:count] for row in rows]
+    ids = [part[row.scores[part] > MASKED] for part, row in zip(parts, rows, strict=True)]
+    tokens = np.concatenate(ids)
+    parents = np.repeat(np.arange(len(rows)), [len(part) for part in ids])
+    logprobs = np.concatenate([row.scores[part] for row, part in zip(rows, ids, strict=True)])
+    sums = logprobs + np.asarray(totals, dtype=np.float32)[parents]
+    order = np.lexsort((tokens, parents, -sums))[:count]
+    return Choice(parents[order], tokens[order], logprobs[order], sums[order])
+
+
+def drawn(
+    rows: Sequence[Row], totals: Sequence[np.float32], count: int, source: Source, position: int
+) -> Choice:
+    """`count` continuations of all beams, drawn one after the other without replacement, in order of drawing.
+
+    The k-th draw is the number (position, "beam", k) in the cumulative distribution of what is left, in order
+    of beam, then id. Where less than `count` has any probability, the best of the rest follow.
+    """
+    sums = np.stack([row.scores + total for row, total in zip(rows, totals, strict=True)])
+    weights = np.exp(sums.astype(np.float64) - float(sums.max()))
+    by_beam = weights.sum(axis=1)
+    cells: dict[int, NDArray[np.float64]] = {}
+    chosen: list[tuple[int, int]] = []
+    for k in range(min(count, int(np.count_nonzero(weights)))):
+        beam = _cell(np.cumsum(by_beam), source.uniform(position, "beam", 2 * k))
+        cells[beam] = cells[beam] if beam in cells else np.cumsum(weights[beam])
+        token = _cell(cells[beam], source.uniform(position, "beam", 2 * k + 1))
+        chosen.append((beam, token))
+        weights[beam, token] = 0.0
+        by_beam[beam] = weights[beam].sum()
+        cells.pop(beam)
+    left = sums.copy()
+    left[tuple(zip(*chosen, strict=True))] = MASKED
+    rest = np.argsort(-left, axis=None, kind="stable")[: count - len(chosen)] if len(chosen) < count else []
+    chosen += [divmod(int(i), left.shape[1]) for i in rest if left.flat[i] > MASKED]
+    parents, tokens = (np.array(column, dtype=np.int64) for column in zip(*chosen, strict=True))
+    logprobs = np.array([rows[b].scores[t] for b, t in chosen], dtype=np.float32)
+    return Choice(parents, tokens, logprobs, sums[parents, tokens])
+
+
+def _cell(ends: NDArray[np.float64], u: float) -> int:
+    """Index of the cell of a cumulative sum that holds u of its total; empty cells are never it."""
+    target = min(u * float(ends[-1]), float(np.nextafter(ends[-1], 0.0)))
+    return int(np.searchsorted(ends, target, side="right"))
+
+
+def first_of(values: Floats, count: int) -> Ids:
+    """Indexes of the `count` largest, best first, equals in their order."""
+    return np.argsort(-values, kind="stable")[:count]
+
+
+def gap(ranked: Floats, place: int) -> float | None:
+    """How far the last one inside lies above the first one outside; None where either is none."""
+    if not 0 < place < len(ranked) or ranked[place] <= _ALIVE:
+        return None
+    return float(ranked[place - 1]) - float(ranked[place])
+
+
+def smallest(*gaps: float | None) -> float | None:
+    """The smallest gap that there is."""
+    return min((g for g in gaps if g is not None), default=None)

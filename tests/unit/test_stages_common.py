@@ -1,0 +1,211 @@
+"""What every stage has in common: purity, documentation, and room for stages made by the user."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass, is_dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tokenglass.select
+import tokenglass.stages
+from tokenglass.stages import (
+    BUILT_IN,
+    AllowedTokens,
+    BadWords,
+    BaseStage,
+    Context,
+    Dry,
+    DynamicTemperature,
+    EpsilonCutoff,
+    EtaCutoff,
+    ForcedBos,
+    ForcedEos,
+    FrequencyPenalty,
+    GuidanceScale,
+    LogitBias,
+    MinP,
+    Penalties,
+    PrefixAllowedTokens,
+    PresencePenalty,
+    RenormalizeLogits,
+    RepetitionPenalty,
+    Row,
+    SequenceBias,
+    Stage,
+    SuppressTokens,
+    Temperature,
+    TopH,
+    TopK,
+    TopNSigma,
+    TopP,
+    TypicalP,
+    Watermark,
+    Xtc,
+    as_stage,
+    run,
+)
+
+HF, LLAMA = False, True
+
+# one sensible instance of every built-in stage
+EXAMPLES: list[BaseStage] = [
+    *(
+        TopK(3),
+        TopP(0.8),
+        MinP(0.1),
+        TypicalP(0.8),
+        EpsilonCutoff(0.1),
+        EtaCutoff(0.1),
+        TopH(0.5),
+        TopNSigma(1.0),
+    ),
+    *(
+        Temperature(0.7),
+        DynamicTemperature(1.0, 0.5),
+        RenormalizeLogits(),
+        GuidanceScale(1.5),
+        Xtc(1.0, 0.1, seed=1),
+    ),
+    *(
+        RepetitionPenalty(1.2),
+        FrequencyPenalty(0.5),
+        PresencePenalty(0.5),
+        Penalties(1.2, 0.5, 0.5),
+        Dry(1.0),
+    ),
+    *(SequenceBias((((1,), 1.0),)), LogitBias.of({1: -1.0}), BadWords(((1,),)), AllowedTokens((0, 1, 2))),
+    *(
+        SuppressTokens((1,)),
+        ForcedBos(1),
+        ForcedEos((1,)),
+        Watermark(),
+        PrefixAllowedTokens(lambda b, i: [0, 1]),
+    ),
+    BUILT_IN["encoder_repetition_penalty"](1.2),  # type: ignore[call-arg]
+    BUILT_IN["no_repeat_ngram_size"](2),  # type: ignore[call-arg]
+    BUILT_IN["encoder_no_repeat_ngram_size"](2),  # type: ignore[call-arg]
+    BUILT_IN["begin_suppress_tokens"]((1,)),  # type: ignore[call-arg]
+    BUILT_IN["min_length"](50),  # type: ignore[call-arg]
+    BUILT_IN["min_new_tokens"](50),  # type: ignore[call-arg]
+    BUILT_IN["exponential_decay_length_penalty"](0, 1.5),  # type: ignore[call-arg]
+    BUILT_IN["remove_invalid_values"](),
+]
+EVERYTHING_KNOWN = Context(
+    (3, 1, 3, 1), (0, 1, 0), max_length=8, eos_ids=(2,), unconditional=np.zeros(6, dtype=np.float32)
+)
+
+
+def test_the_list_of_built_in_stages_is_complete() -> None:
+    """Every class that has a stage's two halves is in the list, under its name, and has an example here."""
+    found = set()
+    for module in pkgutil.iter_modules(tokenglass.stages.__path__):
+        for value in vars(importlib.import_module(f"tokenglass.stages.{module.name}")).values():
+            if isinstance(value, type) and issubclass(value, BaseStage) and hasattr(value, "apply"):
+                found.add(value)
+    found.discard(tokenglass.stages.UserStage)
+    assert found == set(BUILT_IN.values()) == {type(stage) for stage in EXAMPLES}
+
+
+@pytest.mark.parametrize("stage", EXAMPLES, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("system", [HF, LLAMA], ids=["plain", "candidates"])
+def test_every_stage_is_pure_and_documented(stage: BaseStage, system: bool) -> None:
+    """Input untouched, the same answer twice, frozen, hashable, an example and a source in the docstring."""
+    scores = np.array([2.0, 1.0, 0.5, 0.0, -1.0, -np.inf], dtype=np.float32)
+    row = Row.of(scores, candidates=system)
+    state = stage.start()
+    first, _ = stage.apply(row, EVERYTHING_KNOWN, state)  # type: ignore[attr-defined]
+    again, _ = stage.apply(Row.of(scores, candidates=system), EVERYTHING_KNOWN, state)  # type: ignore[attr-defined]
+    assert row.scores.tolist() == scores.tolist()
+    assert row.order is None or row.order.tolist() == [0, 1, 2, 3, 4, 5]
+    np.testing.assert_array_equal(first.scores, again.scores)
+    assert first.scores.dtype == np.float32
+    assert isinstance(stage, Stage)
+    assert is_dataclass(stage)
+    assert hash(stage) == hash(stage)
+    with pytest.raises(AttributeError):
+        stage.name = "other"  # type: ignore[misc]
+    documentation = type(stage).__doc__ or ""
+    assert "Source:" in documentation
+    assert ">>>" in documentation
+
+
+@pytest.mark.parametrize("stage", EXAMPLES, ids=lambda stage: stage.name)
+@pytest.mark.parametrize("system", [HF, LLAMA], ids=["plain", "candidates"])
+def test_a_row_with_nothing_alive_passes_through(stage: BaseStage, system: bool) -> None:
+    """No stage invents a token or trips; only three bring tokens back, as in transformers."""
+    dead = Row.of(np.full(6, -np.inf, dtype=np.float32), candidates=system)
+    row, _ = stage.apply(dead, EVERYTHING_KNOWN, stage.start())  # type: ignore[attr-defined]
+    revives = {"remove_invalid_values", "forced_eos_token_id", "prefix_allowed_tokens_fn"}
+    if stage.name not in revives:
+        assert row.argmax == -1
+
+
+def test_stages_without_anything_to_do_hand_back_the_same_row() -> None:
+    row = Row.of([1.0, 0.0])
+    idle = [Temperature(1.0), RepetitionPenalty(1.0), ForcedBos(1), TopP(1.0, compare="head"), MinP(0.0)]
+    for stage in idle:
+        assert stage.apply(row, Context((1, 1)), None)[0] is row
+
+
+def test_parameters_are_data() -> None:
+    assert dict(TopK(5).params) == {"k": 5, "min_keep": 1, "tie": "keep_all"}
+
+
+@dataclass(frozen=True)
+class LastWord(BaseStage):
+    """A stage made outside the package: after n steps only one token may follow; it counts them itself."""
+
+    token_id: int
+    n: int
+    name = "last_word"
+
+    def start(self) -> int:
+        """Steps so far."""
+        return 0
+
+    def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
+        """The row, or the one token."""
+        return (
+            row if state < self.n else AllowedTokens((self.token_id,)).apply(row, context, None)[0]
+        ), state + 1
+
+
+def test_a_stage_from_outside_works_like_a_built_in() -> None:
+    """One small class; its state is a value that the caller carries, so that a step can be run again."""
+    chain = [LastWord(1, n=1), TopK(2)]
+    row = Row.of([3.0, 2.0, 1.0])
+    first = run(chain, row, Context())
+    second = run(chain, row, Context(), first.states)
+    again = run(chain, row, Context(), first.states)
+    assert first.row.argmax == 0
+    assert second.row.argmax == again.row.argmax == 1
+    assert second.stages[1].name == "last_word"
+    assert second.stages[1].params == {"token_id": 1, "n": 1}
+    assert second.removed[0] == "last_word"
+
+
+def test_a_plain_function_is_a_stage() -> None:
+    def louder(scores: np.ndarray) -> np.ndarray:
+        scores *= 2
+        return scores
+
+    row = Row.of([1.0, 2.0])
+    ledger = run([as_stage(louder)], row, Context())
+    assert ledger.row.scores.tolist() == [2.0, 4.0]
+    assert row.scores.tolist() == [1.0, 2.0]
+    assert ledger.stages[1].name == "louder"
+
+
+@pytest.mark.parametrize("result", [None, [1.0], "ab", np.zeros((1, 2))])
+def test_a_function_that_returns_no_row_is_told_what_to_return(result: Any) -> None:
+    with pytest.raises(ValueError, match="must return 2 numbers, one for each token"):
+        as_stage(lambda scores: result)([0.0, 1.0])  # type: ignore[operator]
+
+
+def test_something_that_is_no_stage_is_refused() -> None:
+    with pytest.raises(TypeError, match="a stage must be a function of the scores or have name and apply"):
+        as_stage(3)  # type: ignore[arg-type]
