@@ -16,22 +16,30 @@ from tokenglass.stages import (
     Context,
     EncoderNoRepeatNgram,
     EncoderRepetitionPenalty,
+    EpsilonCutoff,
+    EtaCutoff,
     ExponentialDecayLengthPenalty,
     ForcedBos,
     ForcedEos,
     GuidanceScale,
     MinLength,
     MinNewTokens,
+    MinP,
     NoRepeatNgram,
     PrefixAllowedTokens,
     RemoveInvalidValues,
     RenormalizeLogits,
     RepetitionPenalty,
+    Row,
     SequenceBias,
     Stage,
     SuppressTokens,
     Temperature,
+    TopK,
+    TopP,
+    TypicalP,
     Watermark,
+    run,
 )
 
 torch = pytest.importorskip("torch")
@@ -182,6 +190,41 @@ def test_stage_gives_the_very_scores_of_transformers(name: str) -> None:
         np.testing.assert_array_equal(found, expected)
         acted += not np.array_equal(expected, scores)
     assert acted >= 10  # the rows are such that the stage has something to do
+
+
+def test_a_whole_chain_equals_transformers_list() -> None:
+    """Thirteen stages in transformers' own order over text-like rows, rankings handed from stage to stage."""
+    rng = np.random.default_rng(28)
+    chain = [
+        *(RepetitionPenalty(1.2), NoRepeatNgram(2), BadWords(((3,), (5, 6))), MinNewTokens(4)),
+        *(SuppressTokens((7, 8)), Temperature(0.9), TopK(80), TopP(0.95), MinP(0.01), TypicalP(0.97)),
+        *(EpsilonCutoff(1e-3), EtaCutoff(1e-3), RenormalizeLogits()),
+    ]
+    for i in range(len(list(rows(seed=29))) // 5):
+        scores = (-1.3 * np.log1p(rng.permutation(2000)) + rng.normal(size=2000) * 0.3).astype(np.float32)
+        context = history(rng, 12)
+        eos = list(context.eos_ids)
+        theirs = process.LogitsProcessorList(
+            [
+                process.RepetitionPenaltyLogitsProcessor(1.2),
+                process.NoRepeatNGramLogitsProcessor(2),
+                process.NoBadWordsLogitsProcessor([[3], [5, 6]], eos),
+                process.MinNewTokensLengthLogitsProcessor(len(context.prompt_ids), 4, eos),
+                process.SuppressTokensLogitsProcessor([7, 8]),
+                process.TemperatureLogitsWarper(0.9),
+                process.TopKLogitsWarper(80),
+                process.TopPLogitsWarper(0.95),
+                process.MinPLogitsWarper(0.01),
+                process.TypicalLogitsWarper(0.97),
+                process.EpsilonLogitsWarper(1e-3),
+                process.EtaLogitsWarper(1e-3),
+                process.LogitNormalization(),
+            ]
+        )
+        found = run(chain, Row.of(scores), context).row.scores
+        np.testing.assert_allclose(
+            found, reference(theirs, scores, context), rtol=1e-6, atol=4e-6, err_msg=str(i)
+        )
 
 
 def test_remove_invalid_values_equals_transformers_on_broken_rows() -> None:

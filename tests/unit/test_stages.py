@@ -49,6 +49,7 @@ from tokenglass.stages import (
     run,
 )
 from tokenglass.stages.base import scores_of
+from tokenglass.stages.words import words_from_text
 
 HF, LLAMA = False, True
 EIGHT = [0.5, 0.25, 0.125, 0.0625, 0.0625]
@@ -279,6 +280,32 @@ def test_wrong_parameters_are_refused_by_name(make: Any, arguments: dict[str, An
     """Parameter, allowed interval, value given."""
     with pytest.raises(ValueError, match=message):
         make(**arguments)
+
+
+def letters(text: str) -> list[int]:
+    """One id for each byte, a space and the letter after it together: a tokenizer with twins."""
+    return [ord(c) + 1000 * (before == " ") for before, c in zip(" " + text, text, strict=False) if c != " "]
+
+
+def test_words_given_as_text_become_sequences_and_name_their_free_twins() -> None:
+    """Here " ab" and "ab" are the same ids at the beginning of a text, so only other cases are free."""
+    words = words_from_text(["ab", "AB", "ab"], letters)
+    assert words.sequences == ((1097, 98), (1065, 66))
+    assert words.warnings == (
+        "'ab' is listed, but these twins are not: 'Ab', ' Ab'",
+        "'AB' is listed, but these twins are not: 'Ab', ' Ab'",
+        "'ab' is listed, but these twins are not: 'Ab', ' Ab'",
+    )
+    assert words_from_text(["1"], letters).warnings == ()
+    with pytest.raises(ValueError, match="words must be texts of at least one character"):
+        words_from_text([""], letters)
+
+
+def test_warnings_about_words_are_safe_to_print() -> None:
+    """A word may come from anywhere: no escape sequence reaches the screen."""
+    warning = words_from_text(["\x1b[31ma"], lambda text: list(text.encode())).warnings[0]
+    assert "\x1b" not in warning
+    assert warning.startswith("'⟨ESC⟩[31ma' is listed")
 
 
 MODULES = ["tokenglass.random"] + [

@@ -34,7 +34,13 @@ from tokenglass.stages.row import MASKED
 
 CONTEXT = Context((1, 5, 7), (2, 2), eos_ids=(0,))
 STAGES: list[Any] = [
-    *(Temperature(0.7), Temperature(3.0), RepetitionPenalty(1.3), SuppressTokens((0, 3, 8))),
+    *(
+        Temperature(0.7),
+        Temperature(3.0),
+        Temperature(0.0),
+        RepetitionPenalty(1.3),
+        SuppressTokens((0, 3, 8)),
+    ),
     *(
         LogitBias.of({1: 2.5, 4: -1.0}),
         LogitBias.of({2: -np.inf}),

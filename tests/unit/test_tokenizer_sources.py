@@ -189,7 +189,10 @@ def test_damaged_files_beside_a_tokenizer(text: str, tmp_path: Path) -> None:
     [
         {"bos_token": 3, "eos_token": ["x"], "unk_token": {"a": 1}, "additional_special_tokens": [1, None]},
         {"added_tokens_decoder": {"5": "x"}, "chat_template": [1, {"name": "default"}], "tokenizer_class": 7},
-        {"added_tokens_decoder": {"five": {"content": "x"}, "5": {}}, "extra_special_tokens": 3},
+        {
+            "added_tokens_decoder": {"five": {"content": "x"}, "5": {}, "5" * 5_000: 1},
+            "extra_special_tokens": 3,
+        },
         {"added_tokens_decoder": [1], "extra_special_tokens": {"a": 5}, "chat_template": {}},
     ],
 )

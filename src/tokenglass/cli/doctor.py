@@ -148,11 +148,13 @@ def resident_bytes() -> int | None:
         import resource
 
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # the most so far, in bytes there
+    if sys.platform == "win32":
+        return None
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except (OSError, ValueError):
         return None
-    return None if sys.platform == "win32" else pages * os.sysconf("SC_PAGE_SIZE")
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def _total_memory() -> int | None:

@@ -88,6 +88,7 @@ def margin(
 
 
 def shown(reader: Reader, state: State) -> tuple[Beam, ...]:
+    """The beams that are any."""
     size = reader.watch.prompt_length
     return tuple(Beam(b.path.ids[size:], float(b.total)) for b in state.beams if b.alive)
 

@@ -69,7 +69,7 @@ def beam_search(
     state = State(tuple(choosing.starting(reader.start(), options.num_beams)), empty)
     for step in count():
         # 1) the model reads all beams at once, the chain judges each
-        readings = choosing.read(reader, state.beams)
+        readings = reader.judge(choosing.hear(reader, state.beams))
         if all(reading.row.argmax < 0 for reading in readings):
             if not any(entry.found for entry in state.bank):
                 raise NoTokenAllowed(len(state.beams[0].path.ids))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.random import Source
-from tokenglass.search.paths import Path, Reader, Reading
+from tokenglass.search.paths import Heard, Path, Reader
 from tokenglass.stages.row import MASKED, Floats, Row
 from tokenglass.types import FinishReason
 
@@ -66,14 +66,14 @@ def starting(path: Path, count: int) -> list[Running]:
     return [Running(path, np.float32(0.0)), *[Running(path, DEAD) for _ in range(count - 1)]]
 
 
-def read(reader: Reader, beams: Sequence[Running]) -> list[Reading]:
-    """The reading of each beam; twins are read once."""
+def hear(reader: Reader, beams: Sequence[Running]) -> list[Heard]:
+    """The model's word on each beam; twins are read once."""
     places: dict[tuple[int, ...], int] = {}
     for beam in beams:
         places.setdefault(beam.path.ids, len(places))
     distinct = {beam.path.ids: beam.path for beam in reversed(beams)}
-    readings = reader.read([distinct[ids] for ids in places])
-    return [readings[places[beam.path.ids]] for beam in beams]
+    heard = reader.hear([distinct[ids] for ids in places])
+    return [heard[places[beam.path.ids]] for beam in beams]
 
 
 def best(rows: Sequence[Row], totals: Sequence[np.float32], count: int) -> Choice:
@@ -111,7 +111,7 @@ def drawn(
         cells.pop(beam)
     left = sums.copy()
     left[tuple(zip(*chosen, strict=True))] = MASKED
-    rest = np.argsort(-left, axis=None, kind="stable")[: count - len(chosen)] if len(chosen) < count else []
+    rest = np.argsort(-left, axis=None, kind="stable")[: count - len(chosen)]
     chosen += [divmod(int(i), left.shape[1]) for i in rest if left.flat[i] > MASKED]
     parents, tokens = (np.array(column, dtype=np.int64) for column in zip(*chosen, strict=True))
     logprobs = np.array([rows[b].scores[t] for b, t in chosen], dtype=np.float32)

@@ -62,25 +62,46 @@ class Path:
     tail: bytes = b""
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What the model and the chain say after one path.
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the model says after one path.
 
     Attributes:
         path: the path.
         node: the engine's handle for all of it.
         logits: (V,) the model's own.
-        ledger: the chain's rows and records.
-        vocabulary: names the ids.
         hidden: layer -> (positions, D), where asked for.
     """
 
     path: Path
     node: Any
     logits: Floats
+    hidden: Mapping[int, Floats] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the model and the chain say after one path.
+
+    Attributes:
+        heard: the model's word.
+        ledger: the chain's rows and records.
+        vocabulary: names the ids.
+    """
+
+    heard: Heard
     ledger: Ledger
     vocabulary: Vocabulary
-    hidden: Mapping[int, Floats] = field(default_factory=dict)
+
+    @property
+    def path(self) -> Path:
+        """The path that was read."""
+        return self.heard.path
+
+    @property
+    def logits(self) -> Floats:
+        """(V,) the model's own."""
+        return self.heard.logits
 
     @property
     def row(self) -> Row:
@@ -161,35 +182,40 @@ class Reader:
             vocabulary=self.vocabulary,
         )
 
-    def read(
-        self, paths: Sequence[Path], *, layers: Sequence[int] = (), hidden_last: int = 1
-    ) -> list[Reading]:
-        """The model's and the chain's word after each path, in one run of the engine."""
+    def hear(self, paths: Sequence[Path], *, layers: Sequence[int] = (), hidden_last: int = 1) -> list[Heard]:
+        """The model's word after each path, in one run of the engine."""
         forward = self.engine.forward(
             [Prefix(path.ids, path.node) for path in paths], layers=layers, hidden_last=hidden_last
         )
-        logits = [
-            checked(None if forward.logits is None else forward.logits[i : i + 1], len(path.ids))
-            for i, path in enumerate(paths)
-        ]
-        ledgers = self.ledgers(paths, logits)
+        rows = forward.logits
         return [
-            Reading(path, forward.nodes[i], logits[i], ledgers[i], self.vocabulary, _rows(forward.hidden, i))
+            Heard(
+                path,
+                forward.nodes[i],
+                checked(None if rows is None else rows[i : i + 1], len(path.ids)),
+                {layer: hidden[i] for layer, hidden in forward.hidden.items()},
+            )
             for i, path in enumerate(paths)
         ]
 
-    def ledgers(
-        self, paths: Sequence[Path], logits: Sequence[Floats], stages: Sequence[Stage] | None = None
-    ) -> list[Ledger]:
-        """The chain's books after each path."""
+    def judge(self, heard: Sequence[Heard], stages: Sequence[Stage] | None = None) -> list[Reading]:
+        """The chain's word on what was heard; another chain than the reader's where given."""
         chain = self.stages if stages is None else tuple(stages)
+        books = self._ledgers(heard, chain)
+        return [Reading(h, book, self.vocabulary) for h, book in zip(heard, books, strict=True)]
+
+    def read(self, paths: Sequence[Path]) -> list[Reading]:
+        """The model's and the chain's word after each path."""
+        return self.judge(self.hear(paths))
+
+    def _ledgers(self, heard: Sequence[Heard], chain: tuple[Stage, ...]) -> list[Ledger]:
         quiet = tuple(replace(s, revive=False) if isinstance(s, PrefixAllowedTokens) else s for s in chain)
-        books = [self.apply(path, row, quiet) for path, row in zip(paths, logits, strict=True)]
+        books = [self.apply(h.path, h.logits, quiet) for h in heard]
         for place, stage in enumerate(chain):
             # transformers brings forbidden tokens back only where no beam at all has an allowed one
             dead = (book.rows[place + 1].argmax < 0 for book in books)
             if isinstance(stage, PrefixAllowedTokens) and stage.revive and all(dead):
-                return [self.apply(path, row, chain) for path, row in zip(paths, logits, strict=True)]
+                return [self.apply(h.path, h.logits, chain) for h in heard]
         return books
 
     def apply(self, path: Path, logits: Floats, stages: Sequence[Stage] | None = None) -> Ledger:
@@ -203,7 +229,7 @@ class Reader:
         path = reading.path
         return Path(
             (*path.ids, step.id),
-            reading.node,
+            reading.heard.node,
             reading.ledger.states,
             Link(path.written, step),
             self.watch.longer(path.tail, step.token),
@@ -234,7 +260,3 @@ def sequence(
         text = piece(stream, vocabulary.token(step.id), ends=last)
         done.append(replace(step, text=text, finish_reason=reason if last else None))
     return Written(tuple(s.id for s in done), "".join(s.text for s in done), tuple(done), reason, score)
-
-
-def _rows(hidden: Mapping[int, Floats], index: int) -> dict[int, Floats]:
-    return {layer: rows[index] for layer, rows in hidden.items()}

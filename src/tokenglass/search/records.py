@@ -210,7 +210,7 @@ class Draft:
         position: index in the whole sequence.
         token_id: the draft.
         verdict: "accepted", "rejected", or "unread" after a rejection or an end.
-        p: its probability by the model, after the chain.
+        p: its probability by the model, after the chain; None where it was not read.
         q: its probability by the assistant, after the chain; None without an assistant.
         ratio: p / q where a draw decides acceptance, else None.
         draw: the uniform number of that decision, else None.
@@ -222,7 +222,7 @@ class Draft:
     position: int
     token_id: int
     verdict: Verdict
-    p: float
+    p: float | None
     q: float | None
     ratio: float | None
     draw: float | None

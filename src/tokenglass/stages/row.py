@@ -247,7 +247,8 @@ class Row:
         head = self._head if same_ranking and self._head is not None and self._head.complete else None
         if head is not None:
             # rounding can make scores equal that were not, and then the lower id ranks first
-            head = Head(head.ids[best_first(scores[head.ids], head.ids)], True)
+            ids = head.ids[scores[head.ids] > MASKED]
+            head = Head(ids[best_first(scores[ids], ids)], True)
         is_sorted = self.is_sorted and same_ranking
         return Row(_frozen(scores), self.order, is_sorted, domain or self.domain, facts, head)
 

@@ -7,6 +7,7 @@ tokenizer.json; the same is done here, except that nothing named in them is ever
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def _special_tokens(backend: Any, config: dict[str, Any], class_name: str) -> di
     """Make the tokens that the configuration names special, and say which has which role."""
     listed = config.get("added_tokens_decoder")
     listed = listed if isinstance(listed, dict) else {}
-    numbers = sorted((number for number in listed if number.isascii() and number.isdecimal()), key=int)
+    numbers = sorted((number for number in listed if re.fullmatch("[0-9]{1,9}", number)), key=int)
     known = {repr(token) for token in backend.get_added_tokens_decoder().values()}
     tried = (_added_token(listed[number]) for number in numbers)
     added = [token for token in tried if token is not None and repr(token) not in known]
