@@ -55,12 +55,12 @@ DOORS = {
 # The sandbox modules import jinja2 at their top and are themselves imported inside functions.
 HEAVY = {
     "onnxruntime": {"engines.session"},
-    "onnx": {"engines.graph"},
+    "onnx": {"engines.graph", "engines.nodes"},
     "gguf": {"engines.tensors"},
     "tokenizers": {"tokenizer.library", "tokenizer.sources", "tokenizer.configured", "files.checking"},
     "huggingface_hub": {"files.hub"},
     "jinja2": {"chat_sandbox", "chat_limits"},
-    "pandas": {"types"},
+    "pandas": {"types.shown", "types.tokens", "types.choices", "types.writing"},
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
     "filelock": {"files.cache"},

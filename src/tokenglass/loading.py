@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tokenglass import tokenizer as tokenizers
-from tokenglass.errors import Unsupported
+from tokenglass.errors import ModelDamaged, Unsupported
 from tokenglass.model import Model
 
 if TYPE_CHECKING:
+    from tokenglass.engines.onnx import OnnxEngine
     from tokenglass.files.layout import ModelFiles
     from tokenglass.tokenizer import Tokenizer
 
@@ -55,11 +57,8 @@ def load(
     from tokenglass.models import resolve
 
     files = resolve(str(source), revision=revision)
-    return (
-        _load_gguf(files, precision, threads)
-        if files.gguf
-        else _load_folder(files, precision, threads, add_prefix_space)
-    )
+    load_files = _load_gguf if files.gguf else _load_folder
+    return load_files(files, precision, threads, add_prefix_space)
 
 
 def load_tokenizer(
@@ -83,26 +82,38 @@ def load_tokenizer(
     return tokenizers.load_tokenizer(local, add_prefix_space=add_prefix_space)
 
 
-def _load_gguf(files: ModelFiles, precision: Precision, threads: int | None) -> Model:
+def _load_gguf(
+    files: ModelFiles, precision: Precision, threads: int | None, add_prefix_space: bool | None
+) -> Model:
     from tokenglass.engines import opening
-    from tokenglass.files.gguf import check_model, read_header
+    from tokenglass.files.checking import checked_gguf
 
-    header = read_header(files.path)
-    check_model(header)
+    header = checked_gguf(files, precision)
     opened = opening.open_gguf(files, header, precision)
-    with ThreadPoolExecutor(1) as pool:
-        tokenizer = pool.submit(tokenizers.from_gguf, files.path)
-        engine = opening.start(opened, threads)
-        return Model(engine, tokenizer.result())
+    with ThreadPoolExecutor(1) as pool:  # sessions are made outside the interpreter's lock
+        engine = pool.submit(opening.start, opened, threads)
+        tokenizer = tokenizers.from_gguf(files.path, add_prefix_space, header=header)
+        return _joined(engine.result(), tokenizer)
 
 
 def _load_folder(
     files: ModelFiles, precision: Precision, threads: int | None, add_prefix_space: bool | None
 ) -> Model:
     from tokenglass.engines import opening
-    from tokenglass.files.safetensors import read_header
+    from tokenglass.files.checking import checked_folder
 
-    tensors = [(path, read_header(path).tensors) for path in files.weights]
-    opened = opening.open_folder(files, tensors, precision)
+    headers = checked_folder(files)
+    opened = opening.open_folder(files, [(h.path, h.tensors) for h in headers], precision)
     tokenizer = tokenizers.load_tokenizer(files.path, add_prefix_space=add_prefix_space)
-    return Model(opening.start(opened, threads), tokenizer, opened.generation_defaults)
+    return _joined(opening.start(opened, threads), tokenizer, opened.generation_defaults)
+
+
+def _joined(engine: OnnxEngine, tokenizer: Tokenizer, defaults: Mapping[str, Any] | None = None) -> Model:
+    """Engine and tokenizer as a model; rows of the logits that no token has are padding."""
+    rows, tokens = engine.info.vocab_size, len(tokenizer)
+    if tokens > rows:
+        raise ModelDamaged(
+            f"{engine.info.name}: the tokenizer has {tokens:,} tokens but the weights only {rows:,} rows; "
+            "get tokenizer and weights from one place"
+        )
+    return Model(engine, tokenizer if tokens == rows else tokenizer.padded_to(rows), defaults)

@@ -145,7 +145,7 @@ def test_a_row_protects_its_scores_but_not_its_makers_array() -> None:
     row = Row.of(mine)
     with pytest.raises(ValueError, match="read-only"):
         row.scores[0] = 1.0
-    mine[0] = 1.0  # the engine may reuse its buffer once the step is over
+    mine[0] = 1.0  # once the row is done with, the buffer is free again
 
 
 @pytest.mark.parametrize("scores", [[], [[1.0]]])

@@ -1,4 +1,4 @@
-"""config.json and GGUF metadata to a `ModelSpec`, by allow-list.
+"""From a config.json to a `ModelSpec`, by allow-list.
 
 Every field of a config.json is either read, known not to touch the forward pass, or must have the one value
 that this engine computes. An unknown field is refused by name: it could change the numbers in silence.
@@ -21,7 +21,7 @@ from tokenglass.engines.spec import (
 from tokenglass.errors import ModelDamaged, ModelUnsupported
 
 Config = Mapping[str, Any]
-ADVICE = "load it with engine='hf'"
+ADVICE = "run it with transformers"
 
 # Fields that describe files, training, other tasks or outputs, never the logits of an evaluation run.
 HARMLESS = frozenset(
@@ -62,7 +62,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
 }
 
 
-class _Reader:
+class Reader:
     """Reads a config once, remembers which fields were asked for, and refuses the rest."""
 
     def __init__(self, config: Config, where: str) -> None:
@@ -71,10 +71,12 @@ class _Reader:
         self.seen: set[str] = set()
 
     def value(self, *names: str, default: Any = None) -> Any:
+        """The first of several names that is set."""
         self.seen.update(names)
         return next((self.config[n] for n in names if self.config.get(n) is not None), default)
 
     def count(self, *names: str, default: int | None = None, most: int = 1 << 24) -> int:
+        """A whole number in [1, most]."""
         value = self.value(*names, default=default)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= most:
             raise ModelDamaged(
@@ -83,12 +85,14 @@ class _Reader:
         return value
 
     def number(self, *names: str, default: float) -> float:
+        """A positive number."""
         value = self.value(*names, default=default)
         if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < 1e12:
             raise ModelDamaged(f"{self.where}: {names[0]} must be a positive number, got {value!r}")
         return float(value)
 
     def activation(self, name: str, default: str) -> Activation:
+        """A known activation."""
         given = self.value(name, default=default)
         if given not in ACTIVATIONS:
             raise ModelUnsupported(f"{self.where}: {name} {given!r} is not built in; {ADVICE}")
@@ -118,21 +122,22 @@ def spec_from_config(config: Config, where: str = "config.json") -> ModelSpec:
     if build is None:
         known = ", ".join(FAMILIES)
         raise ModelUnsupported(f"{where}: model_type {family!r} has no native graph ({known}); {ADVICE}")
-    reader = _Reader(config, where)
+    reader = Reader(config, where)
     spec = build(reader)
     reader.finish()
-    _check(spec, where)
+    check(spec, where)
     return spec
 
 
-def _check(spec: ModelSpec, where: str) -> None:
+def check(spec: ModelSpec, where: str) -> None:
+    """Refuse numbers that no transformer can have together."""
     if spec.heads % spec.kv_heads:
         raise ModelDamaged(f"{where}: {spec.heads} heads cannot share {spec.kv_heads} key/value heads")
     if spec.rope and not 2 <= spec.rope.width <= spec.head_dim:
         raise ModelDamaged(f"{where}: rotary width {spec.rope.width} does not fit a head of {spec.head_dim}")
 
 
-def _gpt2(r: _Reader) -> ModelSpec:
+def _gpt2(r: Reader) -> ModelSpec:
     hidden, heads = r.count("n_embd"), r.count("n_head")
     if hidden % heads:
         raise ModelDamaged(f"{r.where}: n_embd {hidden} is not a multiple of n_head {heads}")
@@ -155,7 +160,7 @@ def _gpt2(r: _Reader) -> ModelSpec:
     )
 
 
-def _llama_like(r: _Reader, family: Family, **extra: Any) -> ModelSpec:
+def _llama_like(r: Reader, family: Family, **extra: Any) -> ModelSpec:
     hidden, heads = r.count("hidden_size"), r.count("num_attention_heads")
     head_dim = r.count("head_dim", default=128 if family == "qwen3" else max(1, hidden // heads))
     layers = r.count("num_hidden_layers", most=4096)
@@ -182,24 +187,24 @@ def _llama_like(r: _Reader, family: Family, **extra: Any) -> ModelSpec:
     )
 
 
-def _llama(r: _Reader) -> ModelSpec:
+def _llama(r: Reader) -> ModelSpec:
     return _llama_like(r, "llama")
 
 
-def _mistral(r: _Reader) -> ModelSpec:
+def _mistral(r: Reader) -> ModelSpec:
     window = r.value("sliding_window")
     return _llama_like(r, "llama", windows=_windows(r, lambda layer: window))
 
 
-def _qwen2(r: _Reader) -> ModelSpec:
+def _qwen2(r: Reader) -> ModelSpec:
     return _llama_like(r, "qwen2", windows=_qwen_windows(r))
 
 
-def _qwen3(r: _Reader) -> ModelSpec:
+def _qwen3(r: Reader) -> ModelSpec:
     return _llama_like(r, "qwen3", qk_norm=True, windows=_qwen_windows(r))
 
 
-def _qwen_windows(r: _Reader) -> tuple[int | None, ...]:
+def _qwen_windows(r: Reader) -> tuple[int | None, ...]:
     width = r.value("sliding_window")
     window = width if r.value("use_sliding_window", default=False) else None
     first = r.value("max_window_layers", default=28)
@@ -215,7 +220,7 @@ def _qwen_windows(r: _Reader) -> tuple[int | None, ...]:
     return _windows(r, of_layer)
 
 
-def _windows(r: _Reader, of_layer: Callable[[int], int | None]) -> tuple[int | None, ...]:
+def _windows(r: Reader, of_layer: Callable[[int], int | None]) -> tuple[int | None, ...]:
     layers = r.count("num_hidden_layers", most=4096)
     try:
         return tuple(of_layer(layer) for layer in range(layers))
@@ -223,7 +228,7 @@ def _windows(r: _Reader, of_layer: Callable[[int], int | None]) -> tuple[int | N
         raise ModelDamaged(f"{r.where}: layer_types is shorter than num_hidden_layers") from error
 
 
-def _gpt_neox(r: _Reader) -> ModelSpec:
+def _gpt_neox(r: Reader) -> ModelSpec:
     hidden, heads = r.count("hidden_size"), r.count("num_attention_heads")
     if hidden % heads:
         raise ModelDamaged(f"{r.where}: hidden_size {hidden} is not a multiple of the {heads} heads")
@@ -249,7 +254,7 @@ def _gpt_neox(r: _Reader) -> ModelSpec:
     )
 
 
-def _rope(r: _Reader, head_dim: int, context: int, partial: float = 1.0) -> Rope:
+def _rope(r: Reader, head_dim: int, context: int, partial: float = 1.0) -> Rope:
     theta = r.number("rope_theta", "rotary_emb_base", default=10000.0)
     partial = r.number("partial_rotary_factor", default=partial)
     scaling, params = dict(r.value("rope_scaling") or {}), dict(r.value("rope_parameters") or {})
@@ -283,7 +288,7 @@ def _scaled(rope: Rope, kind: str, params: dict[str, Any], context: int) -> Rope
     return None
 
 
-FAMILIES: Mapping[str, Callable[[_Reader], ModelSpec]] = {
+FAMILIES: Mapping[str, Callable[[Reader], ModelSpec]] = {
     "gpt2": _gpt2,
     "llama": _llama,
     "mistral": _mistral,
@@ -291,91 +296,3 @@ FAMILIES: Mapping[str, Callable[[_Reader], ModelSpec]] = {
     "qwen3": _qwen3,
     "gpt_neox": _gpt_neox,
 }
-
-
-# ---------------------------------------------------------------------------- GGUF
-
-# Metadata below "<architecture>." that is read, or does not touch the logits.
-GGUF_KNOWN = frozenset(
-    """block_count context_length embedding_length feed_forward_length attention.head_count
-    attention.head_count_kv attention.key_length attention.value_length attention.layer_norm_rms_epsilon
-    attention.layer_norm_epsilon rope.dimension_count rope.freq_base rope.scaling.type rope.scaling.factor
-    rope.scaling.original_context_length rope.scaling.finetuned attention.sliding_window vocab_size
-    use_parallel_residual tensor_data_layout rope.scale_linear""".split()
-)
-GGUF_FAMILIES: Mapping[str, Family] = {
-    "llama": "llama",
-    "qwen2": "qwen2",
-    "qwen3": "qwen3",
-    "gpt2": "gpt2",
-    "gptneox": "gpt_neox",
-}
-
-
-def spec_from_gguf(metadata: Config, tensors: Mapping[str, tuple[int, ...]], where: str) -> ModelSpec:
-    """A `ModelSpec` from GGUF metadata and tensor shapes (rows first).
-
-    Raises:
-        ModelUnsupported: another architecture, an unknown key, or scaling that is not built in.
-        ModelDamaged: a value that no such model can have.
-    """
-    architecture = str(metadata.get("general.architecture"))
-    family = GGUF_FAMILIES.get(architecture)
-    if family is None:
-        known = ", ".join(GGUF_FAMILIES)
-        raise ModelUnsupported(f"{where}: architecture {architecture!r} has no native graph ({known})")
-    own = {
-        k.removeprefix(architecture + "."): v for k, v in metadata.items() if k.startswith(architecture + ".")
-    }
-    for key in own:
-        if key not in GGUF_KNOWN:
-            raise ModelUnsupported(f"{where}: unknown key '{architecture}.{key}' could change the numbers")
-    r = _Reader(own, where)
-    hidden, heads = r.count("embedding_length"), r.count("attention.head_count")
-    head_dim = r.count("attention.key_length", default=max(1, hidden // heads))
-    if r.value("attention.value_length", default=head_dim) != head_dim:
-        raise ModelUnsupported(f"{where}: keys and values of different width are not built in")
-    context = r.count("context_length", most=1 << 27)
-    layers = r.count("block_count", most=4096)
-    window = r.value("attention.sliding_window") or None
-    embeddings = tensors.get("token_embd.weight")
-    if not embeddings:
-        raise ModelDamaged(f"{where}: tensor token_embd.weight is missing")
-    rms = family not in ("gpt2", "gpt_neox")
-    eps = "attention.layer_norm_rms_epsilon" if rms else "attention.layer_norm_epsilon"
-    spec = ModelSpec(
-        family=family,
-        vocab_size=embeddings[0],
-        context_length=context,
-        layers=layers,
-        hidden_size=hidden,
-        heads=heads,
-        kv_heads=r.count("attention.head_count_kv", default=heads),
-        head_dim=head_dim,
-        ffn_size=r.count("feed_forward_length"),
-        eps=r.number(eps, default=1e-5),
-        rms=rms,
-        activation="silu" if rms else ("gelu_tanh" if family == "gpt2" else "gelu"),
-        gated=rms,
-        rope=None if family == "gpt2" else _gguf_rope(r, head_dim),
-        tied="output.weight" not in tensors,
-        parallel=family == "gpt_neox" and bool(r.value("use_parallel_residual", default=True)),
-        qk_norm=family == "qwen3",
-        windows=(window,) * layers,
-    )
-    _check(spec, where)
-    return spec
-
-
-def _gguf_rope(r: _Reader, head_dim: int) -> Rope:
-    rope = default_rope(
-        r.number("rope.freq_base", default=10000.0), r.count("rope.dimension_count", default=head_dim)
-    )
-    kind = r.value("rope.scaling.type", default="none")
-    if kind == "linear":
-        return linear_rope(rope, r.number("rope.scaling.factor", default=1.0))
-    if kind != "none":
-        raise ModelUnsupported(f"{r.where}: rope scaling {kind!r} is not built in")
-    if r.value("rope.scale_linear"):
-        return linear_rope(rope, r.number("rope.scale_linear", default=1.0))
-    return rope

@@ -17,88 +17,26 @@ below 400 nodes; a graph of small standard operators costs 8-15 ms more a step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tokenglass.engines.nodes import Array, Graph, Part, arrays, floats, matmul
 from tokenglass.engines.spec import ModelSpec
-from tokenglass.engines.tensors import BLOCK, Dense, Linear, Precision, widen
+from tokenglass.engines.tensors import Dense, Linear, Precision, widen
 from tokenglass.engines.weights import Weights
-
-FUSED = "com.microsoft"
-OPSET, IR_VERSION = 21, 10
-Array = NDArray[Any]
-
-
-@dataclass
-class Graph:
-    """Nodes and named weights while a graph is being written.
-
-    Attributes:
-        weights: name -> array handed over outside the graph.
-        small: name -> int64 constants kept inside.
-    """
-
-    nodes: list[Any] = field(default_factory=list)
-    weights: dict[str, Array] = field(default_factory=dict)
-    small: dict[str, list[int]] = field(default_factory=dict)
-    sums: dict[str, str] = field(default_factory=dict)
-
-    def add(
-        self, op: str, inputs: list[str], outputs: list[str] | str, *, fused: bool = False, **kw: Any
-    ) -> str:
-        """Append a node and return its first output."""
-        from onnx import helper
-
-        names = [outputs] if isinstance(outputs, str) else outputs
-        domain = FUSED if fused else ""
-        self.nodes.append(helper.make_node(op, inputs, names, name=names[0], domain=domain, **kw))
-        return names[0]
-
-    def weight(self, name: str, array: Array) -> str:
-        """Name an array that is handed over outside the graph."""
-        self.weights[name] = np.require(array, requirements=["C", "A"])
-        return name
-
-    def constant(self, *values: int) -> str:
-        """Name a small list of whole numbers."""
-        name = "ints_" + "_".join(str(v).replace("-", "m") for v in values)
-        self.small[name] = list(values)
-        return name
-
-    def serialized(self, inputs: list[Any], outputs: list[Any]) -> bytes:
-        """The finished model, weights left outside."""
-        from onnx import TensorProto, helper
-
-        constants = [helper.make_tensor(n, TensorProto.INT64, [len(v)], v) for n, v in self.small.items()]
-        outside = [_outside(name, array) for name, array in self.weights.items()]
-        graph = helper.make_graph(self.nodes, "tokenglass", inputs, outputs, initializer=outside + constants)
-        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)]
-        data: bytes = helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION
-        ).SerializeToString()
-        return data
-
-
-@dataclass(frozen=True)
-class Part:
-    """One half of a model, ready for a session.
-
-    Attributes:
-        model: the serialised graph.
-        weights: name -> array, in the graph's order.
-    """
-
-    model: bytes
-    weights: dict[str, Array]
 
 
 def padded_head(spec: ModelSpec) -> int:
     """Width of a head in the buffers: the attention operator wants multiples of 8."""
     return -(-spec.head_dim // 8) * 8
+
+
+def rotates_inside(spec: ModelSpec, head: int) -> bool:
+    """Whether the attention operator can rotate: it wants heads and rotated widths in multiples of 16."""
+    rope = spec.rope
+    return rope is not None and head == spec.head_dim and head % 16 == 0 and rope.width % 16 == 0
 
 
 def build_body(weights: Weights, precision: Precision, *, dense: bool = False) -> Part:
@@ -115,15 +53,15 @@ def build_body(weights: Weights, precision: Precision, *, dense: bool = False) -
 def build_head(weights: Weights, precision: Precision) -> Part:
     """The graph from hidden states (N, D) to logits (N, V)."""
     spec, graph = weights.spec, Graph()
-    _matmul(graph, "h", _head_matrix(weights, precision), "logits", precision)
-    inputs = [_floats("h", ["N", spec.hidden_size])]
-    return Part(graph.serialized(inputs, [_floats("logits", ["N", spec.vocab_size])]), graph.weights)
+    matmul(graph, "h", _head_matrix(weights, precision), "logits", precision)
+    inputs = [floats("h", ["N", spec.hidden_size])]
+    return Part(graph.serialized(inputs, [floats("logits", ["N", spec.vocab_size])]), graph.weights)
 
 
 def head_weights(weights: Weights, precision: Precision) -> dict[str, Array]:
     """The arrays of `build_head` alone, for a head graph that is at hand already."""
     matrix = _head_matrix(weights, precision)
-    return {name: np.require(a, requirements=["C", "A"]) for name, a in _arrays(matrix, "logits").items()}
+    return {name: np.require(a, requirements=["C", "A"]) for name, a in arrays(matrix, "logits").items()}
 
 
 def _head_matrix(weights: Weights, precision: Precision) -> Linear:
@@ -138,11 +76,7 @@ class _Body:
         self.w, self.spec, self.g = weights, weights.spec, Graph()
         self.precision, self.dense = precision, dense
         self.head = padded_head(self.spec)
-        # The operator's own rotary wants heads and rotated widths in multiples of 16; otherwise rotate
-        # outside.
-        rope = self.spec.rope
-        self.fused_rope = rope is not None and self.head == self.spec.head_dim and self.head % 16 == 0
-        self.fused_rope = self.fused_rope and rope is not None and rope.width % 16 == 0
+        self.fused_rope = rotates_inside(self.spec, self.head)
 
     def build(self) -> Part:
         spec, g = self.spec, self.g
@@ -292,7 +226,7 @@ class _Body:
         return self.g.add("Gelu", [x], out, approximate="tanh" if kind == "gelu_tanh" else "none")
 
     def linear(self, x: str, matrix: Linear, out: str) -> str:
-        return _matmul(self.g, x, widen(matrix) if self.dense else matrix, out, self.precision)
+        return matmul(self.g, x, widen(matrix) if self.dense else matrix, out, self.precision)
 
     # ------------------------------------------------------- inputs, outputs
 
@@ -300,73 +234,28 @@ class _Body:
         from onnx import TensorProto, helper
 
         spec = self.spec
-        named = [_floats("x", ["N", spec.hidden_size]), _floats("bias", [1, 1, "N", "T"])]
+        named = [floats("x", ["N", spec.hidden_size]), floats("bias", [1, 1, "N", "T"])]
         if spec.window is not None:
-            named.append(_floats("bias_local", [1, 1, "N", "T"]))
+            named.append(floats("bias_local", [1, 1, "N", "T"]))
         for name in ("seqlens_k", "total"):
             named.append(helper.make_tensor_value_info(name, TensorProto.INT32, [1]))
         if spec.rope is not None:
             half = spec.rope.width // 2
             if self.fused_rope:
                 named.append(helper.make_tensor_value_info("position_ids", TensorProto.INT64, [1, "N"]))
-                named += [_floats(name, ["R", half]) for name in ("cos", "sin")]
+                named += [floats(name, ["R", half]) for name in ("cos", "sin")]
             else:
-                named += [_floats(name, ["N", 1, half]) for name in ("cos_n", "sin_n")]
-        return named + [
-            _floats(f"past_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"
-        ]
+                named += [floats(name, ["N", 1, half]) for name in ("cos_n", "sin_n")]
+        return named + [floats(f"past_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"]
 
     def outputs(self) -> list[Any]:
         spec = self.spec
-        residuals = [_floats(f"residual.{i}", ["N", spec.hidden_size]) for i in range(1, spec.layers)]
-        present = [_floats(f"present_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"]
-        return [_floats("hidden", ["N", spec.hidden_size]), *residuals, *present]
+        residuals = [floats(f"residual.{i}", ["N", spec.hidden_size]) for i in range(1, spec.layers)]
+        present = [floats(f"present_{a}.{i}", self.cache_shape()) for i in range(spec.layers) for a in "kv"]
+        return [floats("hidden", ["N", spec.hidden_size]), *residuals, *present]
 
     def cache_shape(self) -> list[int | str]:
         return [1, self.spec.kv_heads, "S", self.head]
-
-
-def _arrays(matrix: Linear, out: str) -> dict[str, Array]:
-    """The arrays of a matrix, named after its output."""
-    arrays: dict[str, Array | None]
-    if isinstance(matrix, Dense):
-        arrays = {"weight": matrix.weight, "bias": matrix.bias}
-    else:
-        arrays = {
-            "quants": matrix.quants,
-            "scales": matrix.scales,
-            "bias": matrix.bias,
-            "offsets": matrix.offsets,
-        }
-    return {f"{out}.{part}": array for part, array in arrays.items() if array is not None}
-
-
-def _matmul(g: Graph, x: str, matrix: Linear, out: str, precision: Precision) -> str:
-    """Y = x W^T + b, in the storage the matrix has."""
-    names = {name.removeprefix(f"{out}."): g.weight(name, a) for name, a in _arrays(matrix, out).items()}
-    bias = [names["bias"]] if "bias" in names else []
-    if isinstance(matrix, Dense):
-        return g.add("Gemm", [x, names["weight"], *bias], out, transB=1)
-    n, k = matrix.shape
-    product = f"{out}.scaled" if "offsets" in names else out
-    # accuracy level 4 rounds the activations to int8 blocks, 0 keeps float32
-    level = 4 if precision == "fast" else 0
-    inputs = [x, names["quants"], names["scales"], *(["", "", *bias] if bias else [])]
-    kind = {"K": k, "N": n, "bits": matrix.bits, "block_size": BLOCK, "accuracy_level": level}
-    g.add("MatMulNBits", inputs, product, fused=True, **kind)
-    if "offsets" not in names:
-        return product
-    # w = d (q - 8) + o: what the offsets add is the sum of each block of x times o, a matrix 1/32 the size.
-    # (The operator's own float zero points leave its packed path and took 360 ms a step.)
-    return g.add("Gemm", [_block_sums(g, x, k), names["offsets"], product], out, transB=1)
-
-
-def _block_sums(g: Graph, x: str, width: int) -> str:
-    """(N, width) to (N, width / 32) sums, computed once for all matrices over one input."""
-    if x not in g.sums:
-        blocks = g.add("Reshape", [x, g.constant(-1, width // BLOCK, BLOCK)], f"{x}.blocks")
-        g.sums[x] = g.add("ReduceSum", [blocks, g.constant(2)], f"{x}.sums", keepdims=0)
-    return g.sums[x]
 
 
 def _pad_rows(matrix: Linear, head: int, padded: int) -> Linear:
@@ -391,20 +280,3 @@ def _pad_columns(matrix: Linear, head: int, padded: int) -> Linear:
     out = dense.shape[0]
     split = np.pad(dense.weight.reshape(out, -1, head), [(0, 0), (0, 0), (0, padded - head)])
     return Dense(np.ascontiguousarray(split.reshape(out, -1)), dense.bias)
-
-
-def _floats(name: str, shape: list[Any]) -> Any:
-    from onnx import TensorProto, helper
-
-    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-
-def _outside(name: str, array: Array) -> Any:
-    from onnx import TensorProto
-
-    kinds = {np.dtype("float32"): TensorProto.FLOAT, np.dtype("uint8"): TensorProto.UINT8}
-    proto = TensorProto(name=name, data_type=kinds[array.dtype], dims=array.shape)
-    proto.data_location = TensorProto.EXTERNAL
-    entry = proto.external_data.add()
-    entry.key, entry.value = "location", "handed over at session creation"
-    return proto

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.engines.base import Forward, Prefix
-from tokenglass.engines.cache import HIDDEN, Node, TokenTree
+from tokenglass.engines.cache import Node, TokenTree
 from tokenglass.engines.graph import padded_head
+from tokenglass.engines.inputs import Inputs, leading_line
 from tokenglass.engines.session import Session
 from tokenglass.engines.weights import Weights
 from tokenglass.errors import ContextOverflow
@@ -59,7 +60,7 @@ class OnnxEngine:
         self._tree = TokenTree(spec.layers, spec.kv_heads, padded_head(spec), cache_bytes)
         self._lock = threading.RLock()
         self._bound: dict[Session, Floats] = {}
-        self._tables: tuple[Floats, Floats] = (np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
+        self._inputs = Inputs(weights)
 
     @property
     def info(self) -> EngineInfo:
@@ -196,7 +197,7 @@ class OnnxEngine:
     def _run(self, nodes: Sequence[Node], layers: Sequence[int], seen: dict[int, Floats]) -> None:
         """Compute nodes that are new, ancestors first, and put them into the tree."""
         self._tree.arrange(_parents(nodes), len(nodes))
-        line = _leading_line(nodes)
+        line = leading_line(nodes)
         if not self._tree.window.nodes and line < len(nodes):
             # With nothing cached the operator counts positions itself: start with tokens that stand in a
             # line.
@@ -216,13 +217,13 @@ class OnnxEngine:
         Returns:
             (N, D) normalised hidden states and (layers, N, D) residuals.
         """
-        n, width = len(nodes), len(self._tree.window.nodes) + len(nodes)
+        n = len(nodes)
         session = self._session_for(n)
         out = np.empty((n, self._spec.hidden_size), np.float32)
         residuals = np.empty((len(layers), *out.shape), np.float32)
         self._bind_cache(session)
         outputs = {"hidden": out} | {f"residual.{layer}": residuals[i] for i, layer in enumerate(layers)}
-        session.bind(self._inputs(nodes, width), outputs)
+        session.bind(self._inputs.of(nodes, self._tree.window), outputs)
         session.run()
         if layers:
             self._bound.pop(session)  # the residuals must not stay bound
@@ -251,59 +252,6 @@ class OnnxEngine:
         )
         self._bound[session] = buffers
 
-    def _inputs(self, nodes: Sequence[Node], width: int) -> dict[str, NDArray[np.generic]]:
-        depths = np.array([node.depth for node in nodes], dtype=np.int64)
-        x = self._weights.embed(np.array([node.token for node in nodes], dtype=np.int64))
-        bias = self._bias(nodes, width)
-        inputs: dict[str, NDArray[np.generic]] = {
-            "bias": bias[None, None],
-            "seqlens_k": np.array([width - 1], np.int32),
-            "total": np.array([width], np.int32),
-        }
-        if self._spec.window is not None:
-            inputs["bias_local"] = self._local(bias, depths, nodes)[None, None]
-        if self._spec.rope is None:
-            x = x + self._weights.positions(depths)
-        else:
-            inputs |= self._rotary(depths)
-        inputs["x"] = np.require(x, np.float32, ["C", "A"])
-        return inputs
-
-    def _rotary(self, depths: NDArray[np.int64]) -> dict[str, NDArray[np.generic]]:
-        rope, capacity = self._spec.rope, self._tree.window.capacity
-        assert rope is not None
-        if len(self._tables[0]) < capacity:
-            self._tables = rope.tables(capacity)  # the operator wants a row for each slot
-        cos, sin = self._tables
-        head = padded_head(self._spec)
-        if head == self._spec.head_dim and head % 16 == 0 and rope.width % 16 == 0:
-            return {"position_ids": depths[None], "cos": cos, "sin": sin}
-        return {"cos_n": cos[depths][:, None], "sin_n": sin[depths][:, None]}
-
-    def _bias(self, nodes: Sequence[Node], width: int) -> Floats:
-        """(N, width): 0 for a node's ancestors and itself, very negative elsewhere."""
-        first = width - len(nodes)
-        if nodes[0].depth == first and _leading_line(nodes) == len(nodes):
-            return np.zeros((len(nodes), width), np.float32)  # one straight line: the operator is causal
-        bias = np.full((len(nodes), width), HIDDEN, np.float32)
-        index = {id(node): i for i, node in enumerate(nodes)}
-        for i, node in enumerate(nodes):
-            parent = node.parent
-            if parent is not None and parent.depth >= 0:
-                row = index.get(id(parent))
-                bias[i] = bias[row] if row is not None else self._tree.window.visible(parent, width)
-            bias[i, first + i] = 0.0
-        return bias
-
-    def _local(self, bias: Floats, depths: NDArray[np.int64], nodes: Sequence[Node]) -> Floats:
-        """The bias of layers with a sliding window: counted in depth, since slots are not positions."""
-        window = self._spec.window
-        assert window is not None
-        held = [-1 if n is None else n.depth for n in self._tree.window.nodes]
-        slots = np.array(held + [node.depth for node in nodes])
-        far = slots[None, :] <= depths[:, None] - window
-        return np.where(far, HIDDEN, bias)
-
     # ------------------------------------------------------- hidden states
 
     def _hidden(
@@ -317,7 +265,7 @@ class OnnxEngine:
         """(B, count, D): one layer of the last `count` positions of each prefix."""
         tails = [path[-count:] for path in paths]
         if layer == 0:
-            rows = [self._embedded(tail) for tail in tails]
+            rows = [self._inputs.embedded(tail) for tail in tails]
         elif layer == self._spec.layers:
             rows = [np.stack([n.hidden for n in tail if n.hidden is not None]) for tail in tails]
         else:
@@ -325,12 +273,6 @@ class OnnxEngine:
             place = list(wanted).index(layer)
             rows = [np.stack([seen[id(n)][place] for n in tail]) for tail in tails]
         return np.stack(rows)
-
-    def _embedded(self, nodes: Sequence[Node]) -> Floats:
-        x = self._weights.embed(np.array([n.token for n in nodes]))
-        if self._spec.rope is None:
-            x = x + self._weights.positions(np.array([n.depth for n in nodes]))
-        return np.asarray(x, np.float32)
 
     def _recompute(self, nodes: Sequence[Node], layers: Sequence[int], seen: dict[int, Floats]) -> None:
         """Residuals of nodes whose keys and values are cached: run them again in slots that are not kept."""
@@ -376,14 +318,6 @@ def _fresh(leaf: Node) -> list[Node]:
         node = node.parent
     nodes.reverse()
     return nodes
-
-
-def _leading_line(nodes: Sequence[Node]) -> int:
-    """How many of the first nodes stand in one line, each the child of the one before."""
-    count = 1
-    while count < len(nodes) and nodes[count].parent is nodes[count - 1]:
-        count += 1
-    return count
 
 
 def _parents(nodes: Iterable[Node]) -> list[Node]:

@@ -15,8 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tokenglass.engines.configs import spec_from_config, spec_from_gguf
-from tokenglass.engines.graph import Part, build_body, build_head, head_weights
+from tokenglass.engines.configs import spec_from_config
+from tokenglass.engines.gguf_spec import spec_from_gguf
+from tokenglass.engines.graph import build_body, build_head, head_weights
+from tokenglass.engines.nodes import Part
 from tokenglass.engines.onnx import OnnxEngine
 from tokenglass.engines.pack import Pack, open_pack, write_pack
 from tokenglass.engines.session import Session

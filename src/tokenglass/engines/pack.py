@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenglass.engines.graph import Part
+from tokenglass.engines.nodes import Part
 
 MAGIC = b"tgpack02"
 LARGEST_HEADER = 1 << 22

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenglass.engines.graph import Part
+from tokenglass.engines.nodes import Part
 from tokenglass.errors import EngineError
 
 Floats = NDArray[np.float32]

@@ -45,7 +45,7 @@ class LlamaDraw:
         require_alive(row, context)
         ids = row.candidates
         u, after = (state or self.start()).double()
-        weights = candidates.weights_of(row.scores[ids], is_sorted=candidates.counts_as_sorted(row))
+        weights = candidates.weights_of(row.listed, is_sorted=candidates.counts_as_sorted(row))
         ends = np.cumsum(weights, dtype=np.float64)
         index = min(int(np.searchsorted(ends, u * ends[-1], side="left")), len(ids) - 1)
         return _chosen(row, ids, ends, index, u, after)
@@ -246,7 +246,7 @@ def _near(row: Row, ids: Ids, p: Floats, aim: np.float32) -> Floats:
     distance = np.abs((p - aim) * (np.float32(1.0) / np.float32(0.3)))
     fall = np.float32(10.0) * distance * distance / (np.float32(1.0) + distance)
     scores = np.full(len(row), MASKED)
-    scores[ids] = np.where(row.scores[ids] > MASKED, np.float32(5.0) - fall, MASKED)
+    scores[ids] = np.where(row.listed > MASKED, np.float32(5.0) - fall, MASKED)
     return scores
 
 

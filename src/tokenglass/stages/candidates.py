@@ -33,7 +33,7 @@ def softmax_of(values: Floats, *, is_sorted: bool = False) -> Floats:
 
 def softmax(row: Row) -> Floats:
     """Probabilities of `row.candidates`, in that order."""
-    return softmax_of(row.scores[row.candidates], is_sorted=counts_as_sorted(row))
+    return softmax_of(row.listed, is_sorted=counts_as_sorted(row))
 
 
 def counts_as_sorted(row: Row) -> bool:
@@ -72,4 +72,4 @@ def best_first_of(row: Row) -> Ids:
     ids = row.candidates
     if counts_as_sorted(row):
         return ids
-    return ids[best_first(row.scores[ids])]
+    return ids[best_first(row.listed)]

@@ -59,7 +59,7 @@ def top(values: NDArray[np.float32], n: int) -> Indexes:
 def _bins(distance: NDArray[np.float32]) -> NDArray[np.int16]:
     """Which of _BINS equal stretches each distance from 0 lies in; inf, and what is far away, in one more."""
     # what is further away weighs nothing in float32, so that one bin may take it all
-    width = max(1e-6, min(_REACH, float(np.max(distance, where=distance < np.inf, initial=0.0))))
+    width = max(1e-6, min(_REACH, float(distance.max())))
     scaled = distance * np.float32((_BINS - 1) / width)
     bins: NDArray[np.int16] = np.minimum(scaled, np.float32(_BINS), out=scaled).astype(np.int16)
     return bins

@@ -140,6 +140,8 @@ class Row:
     def of(cls, scores: ArrayLike, *, candidates: bool = False, domain: Domain = "logits") -> Row:
         """A fresh row from (V,) scores; `candidates` gives it an order, which starts as 0 .. V - 1.
 
+        A float32 array is not copied: it must not change while the row is in use.
+
         Raises:
             ValueError: not one-dimensional, or empty.
         """
@@ -170,6 +172,18 @@ class Row:
         if self.order is not None:
             return self.order
         return np.flatnonzero(self.scores > MASKED)
+
+    @property
+    def listed(self) -> Floats:
+        """The scores of `candidates`, in that order."""
+        if self.order is None or self.order is every_id(len(self.scores)):
+            return self.scores if self.order is not None else self.scores[self.candidates]
+        return self.scores[self.order]
+
+    @property
+    def n_candidates(self) -> int:
+        """How many candidates there are."""
+        return self.moments.alive if self.order is None else len(self.order)
 
     def values(self) -> tuple[Ids | None, Floats]:
         """(ids, their scores) of the few that can be alive, or (None, all scores)."""
@@ -203,7 +217,7 @@ class Row:
         that counts as sorted the whole order is returned, as it stands.
         """
         if self.order is not None:
-            return self.order if self.is_sorted else self.order[top(self.scores[self.order], n)]
+            return self.order if self.is_sorted else self.order[top(self.listed, n)]
         if self._head is None or not (self._head.complete or len(self._head.ids) >= n):
             object.__setattr__(self, "_head", self._ranking(max(n, _FIRST_HEAD)))
         assert self._head is not None

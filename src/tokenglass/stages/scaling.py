@@ -79,7 +79,7 @@ class DynamicTemperature(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The row at the temperature that its entropy asks for."""
-        if row.argmax < 0 or len(row.candidates) <= 1:
+        if row.argmax < 0 or row.n_candidates <= 1:
             return row, state
         if row.order is None:
             share = np.float32(row.moments.entropy_bits / np.log2(row.moments.alive))
@@ -187,7 +187,7 @@ def scaled(row: Row, t: np.float32, facts: Mapping[str, float] = NO_FACTS) -> Ro
         return row
     if t <= 0.0:
         ids = row.candidates
-        best = int(ids[row.scores[ids].argmax()])
+        best = int(ids[row.listed.argmax()])
         scores = np.full(len(row), MASKED)
         scores[best] = row.scores[best]
         return row.with_scores(scores, same_ranking=True, facts=facts)

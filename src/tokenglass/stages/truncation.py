@@ -106,7 +106,7 @@ class TopP(BaseStage):
     def _by_head(self, row: Row) -> Row:
         ids, p = row.candidates, candidates.softmax(row)
         if not candidates.counts_as_sorted(row):
-            scores = row.scores[ids]
+            scores = row.listed
             for n in (256, 4096, len(ids)):  # most nuclei are short, and a full sort is the dearest part
                 best = top(scores, n)
                 if self._reached(p[best]):
@@ -260,10 +260,11 @@ class TopNSigma(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The scores near enough to the best."""
-        if row.argmax < 0 or len(row.candidates) <= 1:
+        if row.argmax < 0 or row.n_candidates <= 1:
             return row, state
-        alive = row.scores[row.candidates]
-        alive = alive[alive > MASKED]
+        alive = row.listed
+        if alive.min() == MASKED:
+            alive = alive[alive > MASKED]
         in_order = row.order is not None
         sigma = candidates.deviation(alive) if in_order else np.float32(alive.std(dtype=np.float64))
         low = alive.max() - np.float32(self.n) * sigma

@@ -56,7 +56,7 @@ class Xtc(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The row, with or without its top choices."""
-        if self.probability <= 0.0 or self.threshold > 0.5 or len(row.candidates) < 2 or row.argmax < 0:
+        if self.probability <= 0.0 or self.threshold > 0.5 or row.n_candidates < 2 or row.argmax < 0:
             return row, state
         if self.seed is None:
             draw = context.uniform("xtc")

@@ -1,0 +1,31 @@
+"""The results tokenglass hands out: frozen values with derived properties only.
+
+They hold ids, bytes and numbers; how they look is the business of `tokenglass.views`, which each result asks
+only when it is shown. Probabilities are fractions of 1, `logprob` is a natural log, `_bits` are base 2.
+What is unknown is None, never a filler.
+"""
+
+from __future__ import annotations
+
+from tokenglass.types.choices import Candidate, NextTokens, Stage
+from tokenglass.types.engine import EngineInfo
+from tokenglass.types.shown import Shown
+from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
+from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence, Step
+
+__all__ = [
+    "Candidate",
+    "EngineInfo",
+    "FinishReason",
+    "Generation",
+    "Kind",
+    "NextTokens",
+    "Origin",
+    "Sequence",
+    "Shown",
+    "Stage",
+    "Step",
+    "Token",
+    "Tokenization",
+    "Vocabulary",
+]

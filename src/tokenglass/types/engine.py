@@ -1,0 +1,48 @@
+"""What is running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tokenglass.types.shown import Shown
+
+
+@dataclass(frozen=True, repr=False)
+class EngineInfo(Shown):
+    """What is running.
+
+    Attributes:
+        name: the model as the user named it.
+        family: "gpt2", "llama", "qwen2", "qwen3", "gpt_neox", or "table".
+        engine: "onnx", "hf", "server" or "table".
+        precision: "exact" (float32 activations) or "fast" (int8 activations).
+        parameters: number of weights, each counted once (a tied embedding is one).
+        vocab_size: rows of the logits.
+        context_length: tokens the model can read.
+        eos_ids: ids that end a text, by the model's own files.
+        bos_id: the id that begins a text, or None.
+        layers: transformer blocks.
+        hidden_size: width of the residual stream.
+        weights: how they are stored, such as "210 x Q4_1, 1 x Q8_0, 61 x F32".
+        sha256: of the weights file, or of the shards' digests; "" where there is none.
+        threads: of the computation.
+        capabilities: what the engine can do beyond next-token logits, such as "hidden" or "tree".
+        source: the file or folder that was loaded.
+    """
+
+    name: str
+    family: str
+    engine: str
+    precision: str
+    parameters: int
+    vocab_size: int
+    context_length: int
+    eos_ids: tuple[int, ...] = ()
+    bos_id: int | None = None
+    layers: int = 0
+    hidden_size: int = 0
+    weights: str = ""
+    sha256: str = ""
+    threads: int = 1
+    capabilities: frozenset[str] = frozenset()
+    source: str = ""

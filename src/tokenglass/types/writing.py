@@ -1,0 +1,176 @@
+"""What was written: one step, one sequence, one generation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import exp
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenglass.types.choices import Candidate, Stage
+from tokenglass.types.shown import Shown, frame
+from tokenglass.types.tokens import Token, Vocabulary
+
+if TYPE_CHECKING:
+    import pandas
+
+Origin = Literal["greedy", "sampled", "forced", "draft"]
+FinishReason = Literal["eos", "length", "stop_string", "time", "context", "cancelled"]
+
+
+@dataclass(frozen=True, repr=False)
+class Step(Shown):
+    """One token that was written, and the choice it was.
+
+    Attributes:
+        position: index of the token in the whole sequence, from 0.
+        token: the vocabulary entry.
+        text: the complete characters that this token finished, for streaming; "" for half a character.
+        logit: the model's own score of the token.
+        logprob: natural log of `p`.
+        rank: rank by the model's own logits, from 1.
+        entropy_bits: entropy of the model's own distribution at this step.
+        p_final: probability after the chain.
+        origin: "greedy", "sampled", "forced" or "draft".
+        margin: logit of the best token minus the runner-up's, after the chain; how near the choice was.
+        top_ids: (M,) ids of the likeliest tokens by the model's own logits, best first.
+        top_logits: (M,) their logits.
+        top_final: (M,) their probabilities after the chain.
+        logsumexp: over the full vocabulary, so that any stored logit gives its exact probability.
+        vocabulary: names the ids.
+        stages: what each stage of the chain did.
+        removed: id -> stage name for removed tokens among the top.
+        draw: the uniform number of a sampled token, else None.
+        cdf: the interval of the draw's cell, else None.
+        finish_reason: why generation ended with this token, else None.
+    """
+
+    position: int
+    token: Token
+    text: str
+    logit: float
+    logprob: float
+    rank: int
+    entropy_bits: float
+    p_final: float
+    origin: Origin
+    margin: float
+    top_ids: NDArray[np.int64]
+    top_logits: NDArray[np.float32]
+    top_final: NDArray[np.float64]
+    logsumexp: float
+    vocabulary: Vocabulary
+    stages: tuple[Stage, ...] = ()
+    removed: Mapping[int, str] = field(default_factory=dict)
+    draw: float | None = None
+    cdf: tuple[float, float] | None = None
+    finish_reason: FinishReason | None = None
+
+    @property
+    def id(self) -> int:
+        """The token id."""
+        return self.token.id
+
+    @property
+    def p(self) -> float:
+        """The model's own probability of the token, over the full vocabulary."""
+        return exp(self.logprob)
+
+    @cached_property
+    def top(self) -> tuple[Candidate, ...]:
+        """The likeliest tokens at this step, best first."""
+        return tuple(self._candidate(i) for i in range(len(self.top_ids)))
+
+    def _candidate(self, index: int) -> Candidate:
+        token_id = int(self.top_ids[index])
+        logit = float(self.top_logits[index])
+        logprob = logit - self.logsumexp
+        return Candidate(
+            rank=index + 1,
+            token=self.vocabulary.token(token_id),
+            logit=logit,
+            logprob=logprob,
+            p=exp(logprob),
+            p_final=float(self.top_final[index]),
+            removed_by=self.removed.get(token_id),
+        )
+
+    def why(self) -> str:
+        """One sentence, built from the numbers, that says why this token was written."""
+        from tokenglass.views import rows
+
+        return rows.why(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Sequence(Shown):
+    """One written continuation.
+
+    Attributes:
+        ids: the new ids, end-of-sequence included, never padding.
+        text: the continuation as text.
+        steps: one for each new id.
+        finish_reason: why it ended.
+        score: what a search ranked it by; None for a single greedy or sampled run.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    steps: tuple[Step, ...]
+    finish_reason: FinishReason
+    score: float | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Generation(Shown):
+    """What `generate` wrote.
+
+    Attributes:
+        prompt_ids: the ids it started from.
+        prompt_text: those ids as text.
+        sequences: at least one; best first for searches, by sample index for samples.
+        config: the effective configuration, defaults included.
+    """
+
+    prompt_ids: tuple[int, ...]
+    prompt_text: str
+    sequences: tuple[Sequence, ...]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        """New ids of the first sequence."""
+        return self.sequences[0].ids
+
+    @property
+    def text(self) -> str:
+        """The first continuation, without the prompt."""
+        return self.sequences[0].text
+
+    @property
+    def full_text(self) -> str:
+        """Prompt and first continuation."""
+        return self.prompt_text + self.text
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Steps of the first sequence."""
+        return self.sequences[0].steps
+
+    @property
+    def finish_reason(self) -> FinishReason:
+        """Why the first sequence ended."""
+        return self.sequences[0].finish_reason
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One plain dict for each step of the first sequence."""
+        steps: list[dict[str, Any]] = self.to_dict()["sequences"][0]["steps"]
+        return steps
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A DataFrame with one row for each step of the first sequence."""
+        return frame([{k: v for k, v in row.items() if k != "top"} for row in self.to_dicts()])
