@@ -12,7 +12,7 @@ from tokenglass.errors import ModelDamaged, Unsupported
 from tokenglass.model import Model
 
 if TYPE_CHECKING:
-    from tokenglass.engines.onnx import OnnxEngine
+    from tokenglass.engines.base import Engine
     from tokenglass.files.layout import ModelFiles
     from tokenglass.tokenizer import Tokenizer
 
@@ -108,7 +108,7 @@ def _load_folder(
     return _joined(opening.start(opened, threads), tokenizer, opened.generation_defaults)
 
 
-def _joined(engine: OnnxEngine, tokenizer: Tokenizer, defaults: Mapping[str, Any] | None = None) -> Model:
+def _joined(engine: Engine, tokenizer: Tokenizer, defaults: Mapping[str, Any] | None = None) -> Model:
     """Engine and tokenizer as a model; rows of the logits that no token has are padding."""
     rows, tokens = engine.info.vocab_size, len(tokenizer)
     if tokens > rows:

@@ -157,7 +157,9 @@ def _from_pack(pack: Pack, weights: Weights, threads: int) -> tuple[Session, Ses
         whole = pool.submit(pack.is_whole)
         body = pool.submit(Session, pack.body, threads)
         head = Session(Part(pack.head_model, head_weights(weights, weights.precision)), threads)
-        return (body.result(), head) if whole.result() else None
+        sessions = body.result(), head
+    pack.release()
+    return sessions if whole.result() else None
 
 
 def _pack_path(opened: Opened) -> Path | None:

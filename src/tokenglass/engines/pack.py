@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import struct
 import tempfile
@@ -37,7 +38,7 @@ class Pack:
     """
 
     def __init__(self, path: Path) -> None:
-        data = np.memmap(path, dtype=np.uint8, mode="r")
+        data = self._map = np.memmap(path, dtype=np.uint8, mode="r")
         (size,) = struct.unpack("<Q", bytes(data[len(MAGIC) : len(MAGIC) + 8]))
         if bytes(data[: len(MAGIC)]) != MAGIC or size > LARGEST_HEADER:
             raise ValueError("not a pack file")
@@ -53,6 +54,12 @@ class Pack:
     def _array(self, dtype: str, shape: list[int], offset: int, nbytes: int) -> Array:
         raw = self._payload[offset : offset + nbytes]
         return np.asarray(raw).view(np.dtype(dtype)).reshape(shape)
+
+    def release(self) -> None:
+        """Let go of the pages that were read: the sessions have copies, and what is needed comes back."""
+        advise = getattr(self._map.base, "madvise", None)  # not on Windows
+        if advise is not None:
+            advise(mmap.MADV_DONTNEED)
 
     def is_whole(self) -> bool:
         """Whether the contents have the digest that was written with them; reads the whole file."""
