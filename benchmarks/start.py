@@ -8,7 +8,6 @@ once, not timed) and prints the ten likeliest tokens. Resident memory is the chi
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -39,7 +38,7 @@ def main() -> None:
     path = Path(resolve("smollm2").path)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        transformers_model().save_pretrained(folder)
+        as_safetensors(folder)
         transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name).save_pretrained(folder)
         script = folder / "notebook.py"
         script.write_text(NOTEBOOK)
@@ -64,6 +63,19 @@ def main() -> None:
             print(f"  peak resident memory, {label}: {peak(arguments):,} MB")
 
 
+def as_safetensors(folder: Path) -> None:
+    """The same values as a plain float32 checkpoint: transformers does not save what came from a GGUF."""
+    import transformers
+
+    model = transformers_model()
+    config = transformers.AutoConfig.from_pretrained(
+        Path(resolve("smollm2").path).parent, gguf_file=Path(resolve("smollm2").path).name
+    )
+    plain = transformers.AutoModelForCausalLM.from_config(config)
+    plain.load_state_dict(model.state_dict())
+    plain.save_pretrained(folder)
+
+
 def peak(arguments: list[str]) -> int:
     """Peak resident memory of a child, in MB; asked of a process that has no other child."""
     code = "import resource,subprocess,sys;subprocess.run(sys.argv[1:],capture_output=True,check=True);"
@@ -74,5 +86,4 @@ def peak(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    assert resource is not None
     main()

@@ -162,14 +162,11 @@ class Model:
             raise ValueError(f"position must be in [{-len(ids)}, {len(ids) - 1}], got {position!r}")
         resolved = self._resolve(config, len(ids))
         at = position % len(ids)
-        forward = self.engine.forward([Prefix(ids)], last=len(ids) - at) if at < len(ids) - 1 else None
-        if forward is None:
-            forward = self.engine.forward([Prefix(ids)])
-        row = checked(None if forward.logits is None else forward.logits[:, :1], at + 1)
+        forward = self.engine.forward([Prefix(ids[: at + 1])])
         return NextTokens(
             prompt_ids=ids[: at + 1],
             position=at,
-            logits=row,
+            logits=checked(forward.logits, at + 1),
             n=n,
             vocabulary=self.tokenizer,
             config=resolved.to_dict(),
@@ -238,5 +235,5 @@ def written(steps: tuple[Step, ...]) -> Written:
         ids=tuple(step.id for step in steps),
         text="".join(step.text for step in steps),
         steps=steps,
-        finish_reason=steps[-1].finish_reason or "cancelled",
+        finish_reason=(steps[-1].finish_reason if steps else None) or "cancelled",
     )

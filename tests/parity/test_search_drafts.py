@@ -91,9 +91,7 @@ def test_prompt_lookup(name: str) -> None:
         limits = search.Limits(max_new_tokens=kept["max_new_tokens"], eos_ids=tuple(kept["eos_token_id"]))
         run = search.prompt_lookup(ours, Ids(), prompt, chosen, chain(kept), limits=limits)
         steps, (got,) = film(run)
-        want = reference(
-            theirs, prompt, kept, prompt_lookup_num_tokens=n, max_matching_ngram_size=size
-        )
+        want = reference(theirs, prompt, kept, prompt_lookup_num_tokens=n, max_matching_ngram_size=size)
         same += same_or_near(got, want)
         accepted += counted(steps, got)[1]
         for step in steps:

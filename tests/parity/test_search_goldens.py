@@ -66,7 +66,7 @@ def compare_beams(
         print(f"parted, deciding margin {margin:.2e}: {case}")
         assert margin < MARGIN, f"parted without a near-tie (margin {margin}): {ours} {case}"
         return False
-    for sequence, score in zip(got, case["scores"], strict=True):
+    for sequence, score in zip(got, case["scores"] or [], strict=case["scores"] is not None):
         assert sequence.score == pytest.approx(score, abs=SCORE * max(1.0, abs(score)))
     return True
 
@@ -137,7 +137,7 @@ def test_contrastive_search(name: str) -> None:
 
 
 def compare_line(case: dict[str, Any], got: Any, near: list[bool], eos: list[int]) -> bool:
-    """Whether the text is the same; where not, a step up to the first difference must have been a near-tie."""
+    """Whether the text is the same; where not, a step up to there must have been a near-tie."""
     (row,) = case["rows"]
     row = until_eos(row, eos)
     if list(got.ids) == row:
