@@ -98,6 +98,7 @@ class GenerationConfig:
             "stop_strings": list(self.stop_strings),
             "max_time": self.max_time,
             "seed": self.seed,
+            "no_effect": list(self.no_effect),
         }
 
 
@@ -207,11 +208,20 @@ def _ids(value: Any, vocab_size: int) -> frozenset[int]:
 def _stop_strings(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
-    strings = [value] if isinstance(value, str) else list(value)
+    strings = list(value) if isinstance(value, list | tuple) else [value]
     for text in strings:
-        if not isinstance(text, str) or not text:
+        if not isinstance(text, str) or not text or not _is_unicode(text):
             raise ValueError(f"stop_strings must be texts of at least one character, got {text!r}")
     return tuple(strings)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text has UTF-8 bytes, which a lone surrogate has not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _max_time(value: Any) -> float | None:

@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING
 from tokenglass.cli.keys import Keyboard
 from tokenglass.cli.screen import Screen
 from tokenglass.errors import TokenglassError
-from tokenglass.text import safe_line
+from tokenglass.text import safe_line, safe_message
 from tokenglass.types import Candidate, Step, Token, Tokenization
 from tokenglass.views.blocks import Block, Line
 from tokenglass.views.cells import cell_width
 from tokenglass.views.layout import next_blocks, token_facts, token_strip
-from tokenglass.views.terminal import painted
 
 if TYPE_CHECKING:
     from tokenglass.session import Session
@@ -39,6 +38,17 @@ HELP = (
     "?           back to the table",
     "q           quit; the text stays on the screen",
 )
+HELP_NARROW = (
+    "Enter  append the likeliest token",
+    "1-9 0  append that row's token",
+    "u      take the last token back",
+    "r      bring it back",
+    "t      type what comes next",
+    "/      look up a token",
+    "g      10 more; Ctrl-C stops",
+    "?      back to the table",
+    "q      quit; the text stays",
+)
 MORE = 10
 _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 
@@ -46,8 +56,9 @@ _ESCAPES = {"n": "\n", "t": "\t", "\\": "\\"}
 def overview(tokenization: Tokenization, session: Session, rows: int = 10) -> list[Block]:
     """The tokens of a prompt and the next-token table, for a pipe."""
     tokens = tokenization.tokens or _tokens(session)
+    begins = "" if tokenization.tokens else "; the model starts from its begin-of-text token"
     return [
-        Line(token_facts(tokenization), "facts"),
+        Line(token_facts(tokenization) + begins, "facts"),
         token_strip(tokens),
         *next_blocks(replace(session.next, n=rows)),
     ]
@@ -70,6 +81,7 @@ class Explorer:
         self._looked_up: list[Candidate] = []
         self._helping = False
         self._drawn_lines = 0
+        self._drawn_rows = min(10, rows)
         self._keys: dict[str, Callable[[], None]] = {
             "enter": self._best,
             "right": self._best,
@@ -106,7 +118,7 @@ class Explorer:
         try:
             action()
         except (TokenglassError, ValueError) as error:
-            self._message = safe_line(str(error))
+            self._message = safe_message(str(error))
 
     # ------------------------------------------------------------------ keys
 
@@ -116,9 +128,9 @@ class Explorer:
         self._moved(step.why())
 
     def _pick(self, row: int) -> None:
-        shown = replace(self._session.next, n=min(10, self._rows)).rows
+        shown = replace(self._session.next, n=self._drawn_rows).rows
         if row > len(shown):
-            raise ValueError(f"there is no row {row}")
+            raise ValueError(f"row {row} is not on the screen")
         self._moved(self._session.step(token=shown[row - 1].id).why())
 
     def _undo(self) -> None:
@@ -197,26 +209,40 @@ class Explorer:
         self._drawn_lines = len(frame)
 
     def _frame(self, width: int, keys: bool) -> list[str]:
-        """Text, table, message and keys in fewer lines than the screen; the text's start gives way."""
-        below = self._painted(Line(self._message), width) if self._message else []
+        """Text, table, message and keys in fewer lines than the screen; the text's start gives way first."""
+        below = ["", *self._screen.painted([Line(self._message)])] if self._message else []
         if keys:
-            below += self._painted(Line(KEYS if cell_width(KEYS) <= width else KEYS_NARROW, "facts"), width)
-        rows = self._rows
-        table = self._table(width, rows)
-        while rows > 1 and len(table) + len(below) > self._screen.height - 7:
-            rows -= 1
-            table = self._table(width, rows)
-        room = self._screen.height - 3 - len(table) - len(below)
-        return [*self._strip(width, max(2, room)), "", *table, *([""] if below else []), *below]
-
-    def _table(self, width: int, rows: int) -> list[str]:
+            below += [] if below else [""]
+            below += self._screen.painted([Line(KEYS if cell_width(KEYS) <= width else KEYS_NARROW, "facts")])
         if self._helping:
-            return [line for text in HELP for line in self._painted(Line(text), width)]
+            table = self._help_lines(width)
+        else:
+            strip = len(self._strip(width, 4 if self._screen.height >= 20 else 2))
+            table = self._table(self._screen.height - 2 - strip - len(below))
+        room = self._screen.height - 2 - len(table) - len(below)
+        return [*(self._strip(width, room) if room >= 2 else []), "", *table, *below]
+
+    def _help_lines(self, width: int) -> list[str]:
+        texts = HELP if max(map(cell_width, HELP)) <= width else HELP_NARROW
+        return self._screen.painted(map(Line, texts))
+
+    def _table(self, room: int) -> list[str]:
+        """The table in at most `room` lines: first the headings give way to five rows, then the rows."""
         try:
-            shown = next_blocks(replace(self._session.next, n=rows), self._looked_up)
+            following = self._session.next
         except TokenglassError as error:
-            return self._painted(Line(safe_line(str(error))), width)
-        return list(painted(shown, width, self._screen.colour))
+            return self._screen.painted([Line(safe_message(str(error)))])
+        rows, headed = min(self._rows, following.logits.size, max(1, room)), True
+        table = self._screen.painted(next_blocks(replace(following, n=rows), self._looked_up))
+        while (rows > 1 or headed) and len(table) > room:
+            if rows <= 5 and headed:
+                headed = False
+            else:
+                rows -= 1
+            shown = next_blocks(replace(following, n=rows), self._looked_up)
+            table = self._screen.painted(shown if headed else shown[-1:])
+        self._drawn_rows = min(10, rows)
+        return table
 
     def _strip(self, width: int, most: int) -> list[str]:
         """The text, token by token with ids; only its end where it is longer than `most` lines."""
@@ -224,8 +250,7 @@ class Explorer:
         first = max(0, len(ids) - width * most)  # a token takes a cell and a hairline at least
         tokens = map(self._session.model.tokenizer.token, ids[first:])
         shown = token_strip(tokens, written_from=len(self._session.prompt_ids) - first)
-        drawn = list(painted([shown], width, self._screen.colour))
-        return drawn if len(drawn) <= most else ["…", *drawn[-max(2, (most - 1) // 2 * 2) :]]
-
-    def _painted(self, line: Line, width: int) -> list[str]:
-        return list(painted([line], width, self._screen.colour))
+        drawn = self._screen.painted([shown])
+        if len(drawn) <= most:
+            return drawn
+        return (["…"] if most > 2 else []) + drawn[-max(2, (most - 1) // 2 * 2) :]

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from tokenglass import tokenizer as tokenizers
+from tokenglass.engines.base import Engine
 from tokenglass.errors import ModelDamaged, Unsupported
 from tokenglass.model import Model
 
 if TYPE_CHECKING:
-    from tokenglass.engines.base import Engine
     from tokenglass.files.layout import ModelFiles
     from tokenglass.tokenizer import Tokenizer
 
@@ -54,6 +54,8 @@ def load(
         raise ValueError(f"precision must be 'exact' or 'fast', got {precision!r}")
     if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= 1024):
         raise ValueError(f"threads must be a whole number in [1, 1024], got {threads!r}")
+    if not isinstance(source, str | Path):
+        raise TypeError(f"source must be a name or a path, got {source!r}")
     from tokenglass.models import resolve
 
     files = resolve(str(source), revision=revision)

@@ -105,6 +105,10 @@ class Model:
         Raises:
             ValueError: an empty prompt and no begin-of-text token, or an id outside the vocabulary.
         """
+        if isinstance(prompt, bytes | bytearray | Mapping) or not isinstance(prompt, Sequence | np.ndarray):
+            raise TypeError(
+                f"a prompt is a text, a list of token ids or a list of messages, got {type(prompt).__name__}"
+            )
         if isinstance(prompt, str) or (len(prompt) and isinstance(prompt[0], Mapping)):
             ids = self.tokenize(prompt, chat_template_kwargs=chat_template_kwargs).ids  # type: ignore[arg-type]
         else:

@@ -96,7 +96,9 @@ def pull(source: str, *, revision: str | None = None, progress: bool = True) -> 
         ModelNotFound: no such model, or no network.
         ValueError: a path, which needs no fetching.
     """
-    if os.path.exists(_as_path(source)) and source not in embedded.PINS:
+    if source in embedded.PINS:
+        _refuse_revision(source, revision)
+    elif os.path.exists(_as_path(source)):
         raise ValueError(f"{shown(source)} is already on this disk; pull takes smollm2 or a hub id")
     return _fetch(source, revision, progress)
 
@@ -108,7 +110,8 @@ def tokenizer_source(source: str | Path, *, revision: str | None = None, progres
         ModelNotFound, ModelUnsupported, Unsupported, ValueError: as for `resolve`.
     """
     name = str(source)
-    if name not in embedded.PINS and os.path.exists(local := _as_path(name)):
+    if name and name not in embedded.PINS and os.path.exists(local := _as_path(name)):
+        _refuse_revision(name, revision)
         return local
     if found := _find(name, revision):
         return found.path
@@ -145,10 +148,11 @@ def listing() -> list[ModelRow]:
             continue
         with suppress(TokenglassError, OSError):
             rows.append(_row(layout.from_gguf(file, file.stem), "added"))
-    for repository in hub.cached_repositories():
-        with suppress(TokenglassError, OSError):
-            if files := _cached(repository, None):
-                rows.append(_row(files, "hub"))
+    with suppress(OSError):  # a cache of the hub that may not be read has nothing to offer
+        for repository in hub.cached_repositories():
+            with suppress(TokenglassError, OSError):
+                if files := _cached(repository, None):
+                    rows.append(_row(files, "hub"))
     return rows
 
 
@@ -196,6 +200,7 @@ def _search(name: str, revision: str | None) -> ModelFiles | None:
     if not name or "\0" in name:
         raise ValueError(f"source must name a model, got {shown(name)}")
     if pin := embedded.PINS.get(name):
+        _refuse_revision(name, revision)
         present = embedded.present(pin)
         cache.sweep(cache.models_folder())
         return layout.from_gguf(present, name, licence=pin.licence) if present else None
@@ -205,12 +210,20 @@ def _search(name: str, revision: str | None) -> ModelFiles | None:
         )
     local = _as_path(name)
     if os.path.exists(local):
+        _refuse_revision(name, revision)
         return _local(local, name)
+    if os.path.islink(local):
+        raise ModelNotFound(f"the link {shown(name)} leads nowhere; check the path")
     layout.refuse_suffix(local)
     kept = cache.models_folder() / f"{name}.gguf"
     if "/" not in name and "\\" not in name and os.path.isfile(kept):
         return layout.from_gguf(kept, name)
     return _cached(name, revision)
+
+
+def _refuse_revision(name: str, revision: str | None) -> None:
+    if revision is not None:
+        raise ValueError(f"only a model of the hub has revisions, not {shown(name)}; leave revision out")
 
 
 def _local(local: Path, name: str) -> ModelFiles:

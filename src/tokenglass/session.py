@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, overload
 
+import numpy as np
+
 from tokenglass.config import GenerationConfig
 from tokenglass.decode import checked, finish_reason, piece, record
 from tokenglass.engines.base import Prefix
@@ -174,9 +176,10 @@ class Session:
                 raise ValueError("token must be an id or a text of at least one character, got ''")
             return ids
         size = self.model.info.vocab_size
-        if isinstance(token, bool) or not 0 <= token < size:
+        whole = isinstance(token, int | np.integer) and not isinstance(token, bool)
+        if not whole or not 0 <= token < size:
             raise ValueError(f"token id must be in [0, {size - 1}], got {token!r}")
-        return [token]
+        return [int(token)]
 
     def _force(self, token_id: int) -> Step:
         return self._go(token_id, "forced")

@@ -15,6 +15,7 @@ UTF-8 appears as `⟨E2⟩`, two hexadecimal digits. A combining mark without a 
 Every sign used as notation (`⟨ ⟩ ◌ ⇥`, and `·` and `⏎` where they stand for white space) appears as a chip
 when it occurs in the text itself, so two different texts never look like one another by way of the notation.
 (`⟨` and `⟩` are U+27E8 and U+27E9.) Letters that merely resemble each other are shown as they are.
+`safe_message` is `safe_line` for error messages, which quote what was made safe before: it keeps the signs.
 """
 
 from __future__ import annotations
@@ -72,6 +73,15 @@ def safe_line(text: str) -> str:
     'two⏎lines⟨BEL⟩'
     """
     return text if text.isascii() and text.isprintable() else _show(text, _LINE)
+
+
+def safe_message(text: str) -> str:
+    r"""A message that may quote what was made safe already: as `safe_line`, but the signs are kept.
+
+    >>> safe_message("no token is " + safe_line("\x1b[31m") + "\x07")
+    'no token is ⟨ESC⟩[31m⟨BEL⟩'
+    """
+    return text if text.isascii() and text.isprintable() else _show(text, _MESSAGE)
 
 
 def safe_prose(text: str, after: str = "") -> str:
@@ -152,6 +162,8 @@ class _Glyphs(dict[str, str]):
 
 _TOKEN = _Glyphs("", {" ": SPACE, "\n": NEWLINE, "\t": TAB})
 _LINE = _Glyphs(" ", {"\n": NEWLINE, "\t": TAB}, symbol_selectors=True)
+_MESSAGE = _Glyphs(" " + _NOTATION, {"\n": NEWLINE, "\t": TAB}, symbol_selectors=True)
+_MESSAGE.update({NEWLINE: NEWLINE})
 _PROSE = _Glyphs(" \n", {"\t": TAB}, symbol_selectors=True)
 
 _MARK_CATEGORIES = frozenset({"Mn", "Mc", "Me"})

@@ -6,6 +6,7 @@ exact values, only the order of the sums differs.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from tests.parity.families import reference
 from tests.parity.test_engine_transformers import assert_same
 from tokenglass.engines import opening
 from tokenglass.engines.base import Prefix
+from tokenglass.engines.pack import prune
 from tokenglass.engines.tensors import Blocks
 from tokenglass.errors import ModelUnsupported
 from tokenglass.files.gguf import read_header
@@ -103,6 +105,15 @@ def test_a_second_start_uses_the_pack_and_gives_the_same_bits(
         again = opening.start(opened(path, "exact"), threads=1).forward([prefix]).logits
         assert np.array_equal(again, rows[0])
         assert pack.read_bytes() != bytes(data)
+
+
+def test_only_the_packs_used_last_are_kept(tmp_path: Path) -> None:
+    for age in range(12):
+        path = tmp_path / f"{age}.pack"
+        path.write_bytes(b"x")
+        os.utime(path, (1000 - age, 1000 - age))
+    prune(tmp_path)
+    assert sorted(int(p.stem) for p in tmp_path.glob("*.pack")) == list(range(8))
 
 
 @pytest.mark.parametrize("damage", [b"", b"tgpack02", b"tgpack02" + b"\xff" * 40, b"nonsense" * 10])

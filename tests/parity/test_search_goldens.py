@@ -57,7 +57,9 @@ def compare_beams(
     """Whether all sequences and scores are the same; where not, the search must have hung on a near-tie."""
     # 4.56.2 writes the first eos id whichever one was chosen, and none where the length ran out with it
     ours = [[eos[0] if i in eos else i for i in s.ids] for s in got]
-    rows = [until_eos(row, eos) for row in case["rows"]]
+    # a text with a masked token in it (score -inf, null in the golden) is never returned here
+    scores = case["scores"] or [0.0] * len(case["rows"])
+    rows = [until_eos(row, eos) for row, s in zip(case["rows"], scores, strict=True) if s is not None]
     same = len(ours) == len(rows) and all(
         a == b or (a[-1] in eos and a[:-1] == b) for a, b in zip(ours, rows, strict=True)
     )
@@ -66,7 +68,8 @@ def compare_beams(
         print(f"parted, deciding margin {margin:.2e}: {case}")
         assert margin < MARGIN, f"parted without a near-tie (margin {margin}): {ours} {case}"
         return False
-    for sequence, score in zip(got, case["scores"] or [], strict=case["scores"] is not None):
+    real = [score for score in case["scores"] or [] if score is not None]
+    for sequence, score in zip(got, real, strict=case["scores"] is not None):
         assert sequence.score == pytest.approx(score, abs=SCORE * max(1.0, abs(score)))
     return True
 

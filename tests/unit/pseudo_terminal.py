@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -16,6 +17,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 _PIECE = re.compile(r"\x1b\[(\d*)([A-Za-z])|\x1b\[[\d;]*m|\r|\n|[^\x1b\r\n]+")
+
+
+def _like_a_shell() -> None:
+    """The terminal is the process's own, so that Ctrl-C reaches it as SIGINT, also from a background job."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Terminal:
@@ -39,7 +46,7 @@ class Terminal:
             stderr=theirs,
             env=variables | paths | environment,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # so that Ctrl-C reaches it as SIGINT
+            preexec_fn=_like_a_shell,
         )
         self.fd, self.theirs = ours, theirs
         self.raw = ""

@@ -131,6 +131,7 @@ def test_ctrl_c_keeps_what_generate_has_written() -> None:
 def test_sigint_with_json_still_gives_one_document() -> None:
     process = subprocess.Popen(
         [*CLI, "generate", "Once", "--json", "--max-new-tokens", "50"],
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in background jobs
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=ENVIRONMENT | {"TOKENGLASS_TEST_STEP_S": "1"},
@@ -214,7 +215,7 @@ def test_a_full_disk_is_one_line() -> None:
         ran = subprocess.run(
             [*CLI, "tokens", "Hi"], stdout=full, stderr=subprocess.PIPE, env=ENVIRONMENT, cwd=ROOT, timeout=60
         )
-    assert ran.returncode == 3 and ran.stderr == b"tokenglass: No space left on device\n"
+    assert ran.returncode == 3 and ran.stderr == b"tokenglass: No space left on device; free some space\n"
 
 
 @pytest.mark.parametrize("closed", ["1", "2", "0"], ids=["stdout", "stderr", "stdin"])

@@ -54,7 +54,7 @@ def _cut(length: int) -> Callable[[], bytes]:
 
 LONG = "n" * 200
 STRUCTURE: dict[str, tuple[Callable[[], bytes], str]] = {
-    "empty": (lambda: b"", "begins with b'', not with b'GGUF'"),
+    "empty": (lambda: b"", "is damaged: it is empty"),
     "short magic": (lambda: b"GG", "begins with b'GG'"),
     "other magic": (_replaced(magic=b"PK\x03\x04"), "begins with b'PK"),
     "only magic": (_cut(4), "the header needs 8 bytes of 4"),

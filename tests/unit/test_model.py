@@ -98,3 +98,25 @@ def test_unbuilt_engines_are_refused_by_name() -> None:
         tg.load("smollm2", precision="int4")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"threads must be a whole number in \[1, 1024\], got 0"):
         tg.load("smollm2", threads=0)
+
+
+@pytest.mark.parametrize("prompt", [b"abc", None, 3, {"role": "user", "content": "x"}, {}], ids=repr)
+def test_prompts_that_are_no_prompts(prompt: Any) -> None:
+    with pytest.raises(TypeError, match="a prompt is a text, a list of token ids or a list of messages"):
+        model(writes("ab")).next_tokens(prompt)
+
+
+@pytest.mark.parametrize("token", [True, None, 1.5, b"a"])
+def test_a_lookup_is_by_id_or_text(token: Any) -> None:
+    with pytest.raises(ValueError, match="a token is looked up by its id or its text"):
+        model(writes("ab")).next_tokens("a").lookup(token)
+
+
+def test_keywords_without_effect_are_listed() -> None:
+    config = model(writes("ab")).generate("a", temperature=0.7, use_cache=True).config
+    assert config["no_effect"] == ["temperature", "use_cache"]
+
+
+def test_a_source_is_a_name_or_a_path() -> None:
+    with pytest.raises(TypeError, match="source must be a name or a path, got None"):
+        tg.load(None)  # type: ignore[arg-type]

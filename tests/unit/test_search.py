@@ -61,10 +61,8 @@ def test_wide_beams_find_the_best_of_all() -> None:
 
 
 def test_length_penalty_decides_between_short_and_long() -> None:
-    """Sums -1.386 at length 1 and -1.981 at length 2: by sum the short one wins, by mean the long one."""
-    rows = {0: np.log([0.5, 0.25, 0.25]), 1: np.log([0.35, 0.35, 0.3]), 2: np.log([1 / 3] * 3)}
+    """Sums ln .25 at length 1 and ln(.75 * .816) at length 2: a penalty of -3 turns their order round."""
     rule = {0: np.log([1e-9, 0.75, 0.25]), 1: np.log([1e-9, 0.184, 0.816]), 2: np.zeros(3)}
-    del rows
     engine = TableEngine(lambda ids: rule[ids[-1]], 3)
     limits = search.Limits(max_new_tokens=2, eos_ids=(2,))
     for penalty, want in ((0.0, (1, 2)), (-3.0, (2,))):
@@ -103,8 +101,8 @@ def without_replacement(p: np.ndarray, order: tuple[int, ...]) -> float:
 def law_of_beam_sampling(engine: TableEngine) -> dict[tuple[int, ...], float]:
     """Two beams, two tokens, six ids, no eos.
 
-    Four of the first step's six are drawn, and the better two run on. Of the second step's twelve the first two
-    drawn are finished, and the better one is returned.
+    Four of the first step's six are drawn, and the better two run on. Of the second step's twelve the first
+    two drawn are finished, and the better one is returned.
     """
     first = logprobs(engine, (0,))
     law: Counter[tuple[int, ...]] = Counter()

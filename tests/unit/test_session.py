@@ -104,7 +104,7 @@ def test_next_is_the_table_after_the_last_token() -> None:
     assert s.next.prompt_ids == s.ids
 
 
-@pytest.mark.parametrize("bad", [-1, SIZE, True, ""])
+@pytest.mark.parametrize("bad", [-1, SIZE, True, "", 1.5, b" a", []])
 def test_bad_tokens_change_nothing(bad: Any) -> None:
     s = session()
     with pytest.raises(ValueError, match="token"):

@@ -102,7 +102,7 @@ def tokenization(pieces: list[bytes]) -> Tokenization:
 
 SENTENCE = tokenization(WORDS[:8])
 NASTY_TEXT = Tokenization(
-    b"".join(NASTY).decode("utf-8", "replace"),
+    b"".join(NASTY).decode("utf-8", "ignore"),
     (*tokenization(NASTY).tokens, Token(SIZE - 1, b"<s>", "control")),
 )
 PROMPT_IDS = tuple(range(8))

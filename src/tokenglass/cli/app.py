@@ -14,9 +14,11 @@ from tokenglass.cli.routing import Routed, UsageError
 from tokenglass.cli.screen import Screen, note, print_json
 
 if TYPE_CHECKING:
+    from tokenglass.config import GenerationConfig
     from tokenglass.model import Model
 
 Prompt = str | list[dict[str, str]]
+MOST_TYPED = 64 << 20  # bytes of standard input: a hundred times what the longest context holds
 
 
 def invoke(routed: Routed) -> int:
@@ -40,6 +42,7 @@ def _explore(given: Namespace) -> int:
     model = _load(given)
     session = model.session(prompt, **given.config)
     tokenization = model.tokenize(prompt)
+    _tell_unused(session.config)
     if given.json:
         document = {
             "tokenization": tokenization.to_dict(),
@@ -87,6 +90,8 @@ def _next(given: Namespace) -> int:
     model = _load(given)
     table = model.next_tokens(prompt, n=given.n, position=given.position, **given.config)
     found = [table.lookup(text) for text in given.lookup]
+    if given.config:
+        _tell_unused(model.session(prompt, **given.config).config)
     if given.json:
         from tokenglass.views.rows import candidate
 
@@ -105,10 +110,19 @@ def _generate(given: Namespace) -> int:
     prompt = _prompt(given)
     named = ("max_new_tokens", "max_length", "stop_strings", "max_time")
     config = given.config | {name: value for name in named if (value := getattr(given, name)) is not None}
-    return write(_load(given), prompt, config, as_json=given.json, steps=given.steps)
+    model = _load(given)
+    if config:
+        _tell_unused(model.session(prompt, **config).config)
+    return write(model, prompt, config, as_json=given.json, steps=given.steps)
 
 
 _COMMANDS = {"explore": _explore, "tokens": _tokens, "next": _next, "generate": _generate}
+
+
+def _tell_unused(config: GenerationConfig) -> None:
+    """Name the options that were accepted but change nothing, so that nobody takes them for the cause."""
+    if config.no_effect:
+        note(f"without effect in this version: {', '.join(config.no_effect)}")
 
 
 def _load(given: Namespace) -> Model:
@@ -121,9 +135,9 @@ def _prompt(given: Namespace) -> Prompt:
     """The text of a command: one argument, or standard input for `-`; with `--chat` a user's message."""
     words: Sequence[str] = given.words
     if len(words) != 1:
-        raise UsageError(
-            f'{len(words)} texts were given; put the prompt in quotes, as in "{words[0]} {words[1]}"'
-        )
+        whole = " ".join(words)
+        shown = whole if len(whole) <= 60 else f"{words[0]} {words[1]} ..."[:60]
+        raise UsageError(f'{len(words)} texts were given; put the prompt in quotes, as in "{shown}"')
     text = _from_stdin() if words[0] == "-" else words[0]
     return [{"role": "user", "content": text}] if given.chat else text
 
@@ -134,7 +148,9 @@ def _from_stdin() -> str:
         raise UsageError("there is no standard input; give the text as an argument")
     if sys.stdin.isatty():
         note("type the text, then Ctrl-D on a line of its own")
-    data: bytes = sys.stdin.buffer.read()
+    data: bytes = sys.stdin.buffer.read(MOST_TYPED + 1)
+    if len(data) > MOST_TYPED:
+        raise UsageError(f"standard input has more than {MOST_TYPED >> 20} MiB; give a shorter text")
     try:
         text = data.decode()
     except UnicodeDecodeError as error:

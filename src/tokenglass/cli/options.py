@@ -58,6 +58,7 @@ def _model(made: Parser) -> None:
 
 
 def _prompt(made: Parser, name: str = "PROMPT") -> None:
+    made.usage = f"%(prog)s [options] {name}"
     made.add_argument(
         "words", nargs="+", metavar=name, help="one text, in quotes; - reads it from standard input"
     )
@@ -86,7 +87,7 @@ def _next(made: Parser) -> None:
     )
     made.add_argument(
         "--position",
-        type=int,
+        type=_index,
         default=-1,
         metavar="I",
         help="after which token: 0 the first, -1 the last (-1)",
@@ -102,7 +103,7 @@ def _generate(made: Parser) -> None:
     made.add_argument(
         "--stop-strings", action="append", metavar="TEXT", help="end where this appears; repeatable"
     )
-    made.add_argument("--max-time", type=float, metavar="S", help="seconds after which no token is begun")
+    made.add_argument("--max-time", type=_seconds, metavar="S", help="seconds after which no token is begun")
     made.add_argument("--steps", action="store_true", help="add a table with a row for each token")
 
 
@@ -139,5 +140,23 @@ def _int_of(text: str, least: int) -> int:
     except ValueError:
         number = least - 1
     if number < least:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least {least}, got {text!r}")
+        raise _refused(f"must be a whole number of at least {least}", text)
     return number
+
+
+def _index(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise _refused("must be a whole number, such as 0 or -1", text) from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise _refused("must be a number of seconds, such as 1.5", text) from None
+
+
+def _refused(rule: str, text: str) -> argparse.ArgumentTypeError:
+    return argparse.ArgumentTypeError(f"{rule}, got {text[:40] + '...' if len(text) > 40 else text!r}")

@@ -5,16 +5,19 @@ Set TOKENGLASS_TRACEBACK=1 to see where an unexpected error comes from.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from tokenglass import errors
-from tokenglass.text import safe_line
+from tokenglass.text import safe_message
 
 OK, USAGE, UNUSABLE, FAILED, INTERRUPTED = 0, 2, 3, 4, 130
+LONGEST = 600  # characters of a message; what is behind them is somebody's input, quoted
 
 _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.ContextOverflow, USAGE),
@@ -58,7 +61,9 @@ def exit_code(error: BaseException) -> int:
 def _message(error: Exception) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{error.strerror}; free some space"
+        return f"{error.strerror}: {error.filename}; check the path" if error.filename else error.strerror
     if isinstance(error, MemoryError):
         return "out of memory; use a smaller model or a shorter prompt"
     if not isinstance(error, (errors.TokenglassError, ValueError, TypeError, OSError)):
@@ -67,13 +72,13 @@ def _message(error: Exception) -> str:
 
 
 def _report(kind: str, message: str, code: int, as_json: bool) -> int:
-    line = safe_line(" ".join(message.split()))
-    try:
+    line = safe_message(" ".join(message.split()))
+    line = line if len(line) <= LONGEST else line[: LONGEST - 1] + "…"
+    with suppress(OSError):  # nobody reads any more, or the disk is full
         if as_json:
             print(json.dumps({"error": {"type": kind, "message": line, "exit_code": code}}), flush=True)
+    with suppress(OSError):
         print(f"tokenglass: {line}", file=sys.stderr, flush=True)
-    except OSError:  # nobody reads any more, or the disk is full
-        pass
     if kind in ("BrokenPipeError", "OSError"):
         _discard_output()  # what is still in the buffer would fail once more when the interpreter ends
     return code

@@ -8,6 +8,7 @@ taken out here, so that every keyword of the library is an option without being 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,11 +84,7 @@ def route(argv: Sequence[str]) -> Routed:
     >>> route(["generate", "Hi", "--num-beams", "5", "--do-sample"]).config
     {'num_beams': 5, 'do_sample': True}
     """
-    for number, word in enumerate(argv, start=1):
-        if any("\ud800" <= character <= "\udfff" for character in word):
-            raise UsageError(
-                f"argument {number} is not valid UTF-8; convert it first, for example with iconv -t UTF-8"
-            )
+    argv = [_utf8(word, number) for number, word in enumerate(argv, start=1)]
     first = _first_word(argv)
     if not argv or (first is None and {"--help", "-h"} & set(argv)):
         return Routed("help", ())
@@ -101,6 +98,18 @@ def route(argv: Sequence[str]) -> Routed:
         return Routed(command, tuple(args))
     rest, config = _without_config(args)
     return Routed(command, tuple(rest), config)
+
+
+def _utf8(word: str, number: int) -> str:
+    """A word as UTF-8, also where the locale made Python read it as ASCII."""
+    if not any("\ud800" <= character <= "\udfff" for character in word):
+        return word
+    try:
+        return str(os.fsencode(word), "utf-8")
+    except UnicodeError:
+        raise UsageError(
+            f"argument {number} is not valid UTF-8; convert it first, for example with iconv -t UTF-8"
+        ) from None
 
 
 def _first_word(argv: Sequence[str]) -> int | None:
@@ -153,7 +162,7 @@ def _without_config(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
             value = word.partition("=")[2] if "=" in word else next(words, None)
             if value is None:
                 raise UsageError(f"{word} needs a value, as in {word} 5")
-            config[name] = _value(value)
+            config[name] = _value(word.partition("=")[0], value)
     return rest, config
 
 
@@ -168,7 +177,7 @@ def _unknown_option(word: str) -> str:
     return f"there is no option {word}; {hint}"
 
 
-def _value(text: str) -> Any:
+def _value(option: str, text: str) -> Any:
     """A keyword's value: JSON where it is JSON, None and True as Python writes them, else the text itself."""
     named = {"None": None, "none": None, "True": True, "False": False}
     if text in named:
@@ -177,3 +186,5 @@ def _value(text: str) -> Any:
         return json.loads(text, parse_constant=float)
     except json.JSONDecodeError:
         return text
+    except (ValueError, RecursionError):  # Python's own bounds on digits and on nesting
+        raise UsageError(f"the value of {option} is too long a number or nested too deeply") from None

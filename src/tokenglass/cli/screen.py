@@ -24,6 +24,7 @@ class Screen:
         self.is_terminal = sys.stdout.isatty()
         capable = self.is_terminal and os.environ.get("TERM", "") != "dumb"
         self.can_redraw = capable and _understands_escapes()
+        self.ascii_bars = not _encodes("█▏│")
         self.colour = self.can_redraw and not os.environ.get("NO_COLOR")
 
     @property
@@ -38,9 +39,13 @@ class Screen:
 
     def show(self, shown: Iterable[Block]) -> None:
         """Print blocks, one below the other."""
-        for line in painted(shown, self.width, self.colour):
+        for line in self.painted(shown):
             print(line)
         sys.stdout.flush()
+
+    def painted(self, shown: Iterable[Block]) -> list[str]:
+        """The lines of some blocks, as this screen can show them."""
+        return list(painted(shown, self.width, self.colour, self.ascii_bars))
 
     def write(self, text: str, style: str = "", after: str = "") -> str:
         """Print running text as it comes, made safe; returns what was printed."""
@@ -65,6 +70,15 @@ def note(text: str) -> None:
 def print_json(document: dict[str, Any]) -> None:
     """The one JSON document of a `--json` run."""
     print(json.dumps(document, allow_nan=False))
+
+
+def _encodes(glyphs: str) -> bool:
+    """Whether stdout's encoding has these characters."""
+    try:
+        glyphs.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def _understands_escapes() -> bool:

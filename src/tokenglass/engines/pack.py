@@ -26,6 +26,7 @@ from tokenglass.engines.nodes import Part
 MAGIC = b"tgpack02"
 LARGEST_HEADER = 1 << 22
 ALIGNMENT = 64
+KEPT = 8  # packs; a model of 7 billion parameters has one of 4 GB
 Array = NDArray[Any]
 
 
@@ -69,9 +70,20 @@ class Pack:
 def open_pack(path: Path) -> Pack | None:
     """The pack at a path, or None where there is none or it is not one."""
     try:
-        return Pack(path)
+        pack = Pack(path)
+        with suppress(OSError):
+            os.utime(path)  # so that `prune` knows which were used last
+        return pack
     except (OSError, ValueError, KeyError, TypeError, struct.error):
         return None
+
+
+def prune(folder: Path) -> None:
+    """Keep the packs used last; every altered copy of a model would otherwise leave one for good."""
+    with suppress(OSError):
+        packs = sorted(folder.glob("*.pack"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in packs[KEPT:]:
+            path.unlink(missing_ok=True)
 
 
 def write_pack(path: Path, body: Part, head_model: bytes) -> None:
@@ -93,6 +105,7 @@ def write_pack(path: Path, body: Part, head_model: bytes) -> None:
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, header, list(arrays.values()))
+        prune(path.parent)
 
 
 def _write(path: Path, header: bytes, arrays: list[Array]) -> None:

@@ -109,6 +109,8 @@ def _parse(cursor: Cursor) -> GgufHeader:
 def _version(cursor: Cursor) -> int:
     magic = cursor.data[:4]
     if magic != b"GGUF":
+        if not magic:
+            raise cursor.wrong("it is empty")
         raise cursor.wrong(f"it begins with {magic!r}, not with b'GGUF'", "this may be another kind of file")
     cursor.at = 4
     version = cursor.u32()

@@ -73,6 +73,7 @@ def constrained_beam_search(
 
     Returns:
         At most `num_return_sequences` texts, best first; where the limits came first, some may lack a word.
+        A text for which a forced token was masked by the chain is none.
 
     Raises:
         NoTokenAllowed: every token of every beam was banned.
@@ -218,28 +219,31 @@ def _account(
     readings: Sequence[Reading],
 ) -> tuple[BeamCandidate, ...]:
     """Every candidate, and every token that a forced word put forward, with its fate."""
-    alive = {b: b for b, beam in enumerate(group.beams) if beam.alive}
-    runs = {o.candidate: i for i, o in enumerate(taken) if o.candidate is not None}
+    living = [b for b, beam in enumerate(group.beams) if beam.alive]
+    alive = {b: n for n, b in enumerate(living)}
+    # a forced token that the chain masked can still be dealt a place, where it runs on as a beam that is none
+    dealt = [option for option in taken if Running(group.beams[0].path, option.total).alive]
+    runs = {o.candidate: i for i, o in enumerate(dealt) if o.candidate is not None}
     banks = {o.candidate: o.bank for o in put}
     rows = [
         replace(row, bank=banks.get(row.rank - 1))
         for row in scorer.explained(group, choice, sorted_, alive, runs)
     ]
     for option in put:
-        if option.candidate is not None or option.parent not in alive:
+        if option.candidate is not None or option.parent not in alive or not np.isfinite(option.total):
             continue
-        becomes = next((i for i, o in enumerate(taken) if o is option), None)
-        dealt = f"dealt from bank {option.bank}" if becomes is not None else f"left in bank {option.bank}"
+        becomes = next((i for i, o in enumerate(dealt) if o is option), None)
+        turn = f"dealt from bank {option.bank}" if becomes is not None else f"left in bank {option.bank}"
         rows.append(
             BeamCandidate(
                 rank=len(rows) + 1,
-                parent=option.parent,
+                parent=alive[option.parent],
                 token_id=option.token,
                 logprob=float(readings[option.parent].row.scores[option.token]),
                 total=float(option.total),
                 finish_reason=None,
                 fate="runs" if becomes is not None else "pruned",
-                why=f"put forward by a forced word, {dealt}",
+                why=f"put forward by a forced word, {turn}",
                 becomes=becomes,
                 forced=True,
                 bank=option.bank,

@@ -142,7 +142,9 @@ class NextTokens(Shown):
         Raises:
             ValueError: no such id, or no single token stands for exactly that text.
         """
-        token_id = token if isinstance(token, int) else self.vocabulary.find(token)
+        if isinstance(token, bool) or not isinstance(token, str | int | np.integer):
+            raise ValueError(f"a token is looked up by its id or its text, got {token!r}")
+        token_id = self.vocabulary.find(token) if isinstance(token, str) else int(token)
         if not 0 <= token_id < len(self.logits):
             raise ValueError(f"token id must be in [0, {len(self.logits) - 1}], got {token_id}")
         return self._row(token_id, numbers.rank(self.logits, token_id))

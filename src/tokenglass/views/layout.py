@@ -43,6 +43,8 @@ def blocks(result: Shown) -> tuple[Block, ...]:
 
 @blocks.register
 def _(result: Tokenization) -> tuple[Block, ...]:
+    if not result.tokens:
+        return (Line(token_facts(result), "facts"),)
     strip = Strip(tuple(Piece(t.text, hint=f"id {t.id}") for t in result.tokens))
     return (Line(token_facts(result), "facts"), strip, _token_table(result.tokens))
 
@@ -51,7 +53,24 @@ def token_facts(result: Tokenization) -> str:
     """How long a text is in tokens, characters and bytes."""
     n_bytes = len(result.text.encode("utf-8", "surrogatepass"))
     facts = [count(len(result.tokens), "token"), count(len(result.text), "character"), count(n_bytes, "byte")]
+    if lost := _lost_bytes(result.tokens, n_bytes):
+        facts.append(f"{count(lost, 'byte')} left out: the vocabulary has no token for {_them(lost)}")
     return " · ".join(facts)
+
+
+def _lost_bytes(tokens: tuple[Token, ...], n_bytes: int) -> int:
+    """Bytes of a text that no token spells and no span covers: some vocabularies lack some bytes."""
+    placed = [token for token in tokens if token.span is not None]
+    spelled = sum(len(token.bytes) for token in placed)
+    covered = end = 0
+    for span in sorted(token.span for token in placed if token.span is not None):
+        covered += max(0, span[1] - max(end, span[0]))
+        end = max(end, span[1])
+    return max(0, n_bytes - max(spelled, covered))
+
+
+def _them(n: int) -> str:
+    return "it" if n == 1 else "them"
 
 
 def token_strip(tokens: Iterable[Token], written_from: int | None = None) -> Strip:

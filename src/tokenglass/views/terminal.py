@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tokenglass.types import Shown
 from tokenglass.views.blocks import SIGN, Block, Column, Line, Prose, Row, Strip, Table
 from tokenglass.views.cells import cell_width, chunks, cut_left, pad, wrap
-from tokenglass.views.figures import bar
+from tokenglass.views.figures import EIGHTHS, FULL, bar
 from tokenglass.views.fitting import Frame, fitted, pointed_cells
 from tokenglass.views.layout import blocks
 
@@ -38,6 +38,7 @@ STYLES = {
 }
 _SGR = {"bold": 1, "dim": 2, "strike": 9, "cyan": 36}  # the 16 colours follow the reader's own theme
 HAIRLINE = "│"
+BAR = EIGHTHS.strip() + FULL
 
 
 def to_text(result: Shown, width: int = 80) -> str:
@@ -45,13 +46,27 @@ def to_text(result: Shown, width: int = 80) -> str:
     return "\n".join(painted(blocks(result), width, colour=False))
 
 
-def painted(shown: Iterable[Block], width: int, colour: bool) -> Iterator[str]:
-    """The lines of some blocks, with the terminal's own colour codes where `colour`."""
+def painted(shown: Iterable[Block], width: int, colour: bool, ascii_bars: bool = False) -> Iterator[str]:
+    """The lines of some blocks, with the terminal's own colour codes where `colour`.
+
+    Where `ascii_bars`, bars and hairlines are drawn in ASCII, for an encoding that lacks their glyphs.
+    """
     for line in lines(shown, width):
+        if ascii_bars:
+            line = [(_in_ascii(text, style), style) for text, style in line]
         if colour:
             yield "".join(sgr(text, style) for text, style in line)
         else:
             yield "".join(text for text, _ in line)
+
+
+def _in_ascii(text: str, style: str) -> str:
+    """A bar or a hairline in ASCII; any other text as it is."""
+    if style == "hairline":
+        return "|" * len(text)
+    if style in ("bar", "rest") and text and all(glyph in BAR for glyph in text):
+        return "#" * max(1, round(sum((BAR.index(glyph) + 1) / len(BAR) for glyph in text)))
+    return text
 
 
 def sgr(text: str, style: str) -> str:

@@ -8,8 +8,8 @@ Contrastive search and DoLa were last inside transformers 4.55.4, group and cons
     python -m tests.parity.goldens.make OLD NEW [contrastive] [dola] [groups] [constrained]
 
 The models are those of `tests.parity.families`, saved by the release under test and read by the old one in a
-child process, which first checks that both compute the same logits. A golden holds the checksum of the weights,
-so that a test knows it has made the same model again.
+child process, which first checks that both compute the same logits. A golden holds the checksum of the
+weights, so that a test knows it has made the same model again.
 """
 
 from __future__ import annotations
@@ -119,7 +119,9 @@ def answer(folder: str) -> None:
                 out = run(model, one)
             one["rows"] = out.sequences[:, len(one["prompt"]) :].tolist()
             scores = getattr(out, "sequences_scores", None)
-            one["scores"] = None if scores is None else [round(s, 7) for s in scores.tolist()]
+            one["scores"] = (
+                None if scores is None else [round(s, 7) if s > -1e5 else None for s in scores.tolist()]
+            )
     Path(folder, "answers.json").write_text(json.dumps(work["cases"]))
 
 
@@ -155,7 +157,7 @@ def main() -> None:
     for kind in kinds or RELEASES:
         release = RELEASES[kind]
         made = goldens(kind, old if release == "4.55.4" else new)
-        lines = ['{"transformers": %s, "models": {' % json.dumps(made["transformers"])]
+        lines = [f'{{"transformers": "{made["transformers"]}", "models": {{']
         for i, (name, entry) in enumerate(made["models"].items()):
             cases = ",\n".join(json.dumps(one, separators=(",", ":")) for one in entry["cases"])
             comma = "," if i + 1 < len(made["models"]) else ""

@@ -6,6 +6,7 @@ import hashlib
 import tempfile
 from collections.abc import Generator, Sequence
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def likely(theirs: Any, prompt: Sequence[int], n: int) -> list[int]:
 
 
 def chain(fields: dict[str, Any]) -> list[stages.Stage]:
-    """transformers' keywords as a chain in transformers' order."""
+    """Transformers' keywords as a chain in transformers' order."""
     made = {
         "sequence_bias": lambda v: stages.SequenceBias(tuple((tuple(ids), b) for ids, b in v)),
         "repetition_penalty": stages.RepetitionPenalty,
@@ -95,7 +96,7 @@ def until_eos(row: Sequence[int], eos: Sequence[int]) -> list[int]:
 
 def consistent(steps: Sequence[search.BeamStep], prompt: Sequence[int]) -> None:
     """A film that can be played: beams come from candidates, totals add up, scores are written out."""
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         runs = {c.becomes: c for c in before.candidates if c.becomes is not None}
         assert sorted(runs) == list(range(len(after.beams)))
         for i, beam in enumerate(after.beams):
