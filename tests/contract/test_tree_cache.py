@@ -90,6 +90,14 @@ def test_an_evicted_handle_is_harmless(model: tuple[Any, Any]) -> None:
     assert np.abs(row - families.reference(theirs, [*ids, 7])[-1]).max() < TOLERANCE
 
 
+def test_another_engines_handle_is_not_believed(model: tuple[Any, Any]) -> None:
+    """Its numbers would be another text's: the ids decide."""
+    folder, theirs = model
+    foreign = families.engine(folder, threads=1).forward([Prefix((9, 8, 7))]).nodes[0]
+    row = families.engine(folder, threads=1).forward([Prefix((1, 2, 7, 5), foreign)]).logits[0, 0]
+    assert np.abs(row - families.reference(theirs, [1, 2, 7, 5])[-1]).max() < TOLERANCE
+
+
 def test_interrupted_runs_leave_nothing_behind(
     model: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

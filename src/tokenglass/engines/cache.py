@@ -29,13 +29,15 @@ class Node:
         slot: its place in the window, or -1.
         row: its place in the store, or -1.
         hidden: (D,) normalised hidden state, from which its logits are made; None until computed.
+        root: of the tree it belongs to, so that a handle of another engine is recognised.
     """
 
-    __slots__ = ("children", "depth", "hidden", "order", "parent", "row", "slot", "token", "used")
+    __slots__ = ("children", "depth", "hidden", "order", "parent", "root", "row", "slot", "token", "used")
 
     def __init__(self, token: int, parent: Node | None) -> None:
         self.token = token
         self.parent = parent
+        self.root: Node = self if parent is None else parent.root
         self.depth: int = -1 if parent is None else parent.depth + 1
         self.children: dict[int, Node] = {}
         self.order = 0
@@ -183,7 +185,7 @@ class TokenTree:
     def find(self, ids: Sequence[int], hint: Node | None) -> Node:
         """The deepest computed node whose path is a leading part of `ids`."""
         node = self.root
-        if hint is not None and 0 <= hint.depth < len(ids) and hint.token == ids[hint.depth]:
+        if hint is not None and self.owns(hint) and hint.depth < len(ids) and hint.token == ids[hint.depth]:
             node = hint
         while node.depth + 1 < len(ids):
             child = node.children.get(ids[node.depth + 1])
@@ -191,6 +193,10 @@ class TokenTree:
                 break
             node = child
         return node
+
+    def owns(self, node: Node) -> bool:
+        """Whether a handle is a living node of this tree, not an evicted one or another engine's."""
+        return node.root is self.root and node.depth >= 0
 
     def grow(self, node: Node, ids: Sequence[int]) -> Node:
         """The node of the whole of `ids`, below `node`, creating what is missing (not computed yet)."""

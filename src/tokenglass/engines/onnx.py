@@ -142,8 +142,9 @@ class OnnxEngine:
                 raise ValueError("a prefix must hold at least one token, got none")
             if size > self._spec.context_length:
                 raise ContextOverflow(size, self._spec.context_length)
-            known = prefix.node.depth + 1 if isinstance(prefix.node, Node) else 0
-            for token in prefix.ids[max(0, known) :]:
+            node = prefix.node
+            known = node.depth + 1 if isinstance(node, Node) and self._tree.owns(node) else 0
+            for token in prefix.ids[known:]:
                 if not 0 <= token < self._spec.vocab_size:
                     raise ValueError(f"token id must be in [0, {self._spec.vocab_size - 1}], got {token}")
             for name, value in (("last", last), ("hidden_last", hidden_last)):
@@ -199,8 +200,7 @@ class OnnxEngine:
         self._tree.arrange(_parents(nodes), len(nodes))
         line = leading_line(nodes)
         if not self._tree.window.nodes and line < len(nodes):
-            # With nothing cached the operator counts positions itself: start with tokens that stand in a
-            # line.
+            # With nothing cached the operator counts positions itself: tokens in one line go first.
             self._run(nodes[:line], layers, seen)
             self._run(nodes[line:], layers, seen)
             return
