@@ -27,7 +27,6 @@ PACKAGES = (
     "onnx",
     "tokenizers",
     "gguf",
-    "safetensors",
     "huggingface_hub",
     "jinja2",
 )
