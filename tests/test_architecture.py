@@ -27,6 +27,7 @@ FIRST = {"types", "errors", "text", "numbers", "files"}
 SECOND = {
     "tokenizer",
     "config",
+    "chain",
     "stages",
     "select",
     "models",
@@ -35,7 +36,7 @@ SECOND = {
     "chat_limits",
     "chat_sandbox",
 }
-THIRD = {"model", "decode", "session", "loading", "search"}
+THIRD = {"model", "decode", "session", "loading", "search", "healing", "recording", "strategies"}
 TOP = {"cli", "explore", "__main__"}
 MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),
@@ -64,7 +65,8 @@ HEAVY = {
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
     "filelock": {"files.cache"},
-    "torch": {"select.torch"},  # for draws as torch makes them
+    "torch": {"select.torch", "stages.foreign"},  # draws as torch makes them; processors of tensors
+    "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
     "transformers": set(),
     "safetensors": set(),
     "typer": set(),

@@ -1,162 +1,167 @@
-"""The loop that writes tokens, one at a time.
+"""The loop that writes tokens, one at a time: read, judge, choose, write, stop.
 
 It knows token ids, logits and bytes; it does not know models, caches or screens. Read it top to bottom.
+Several samples of one prompt are written side by side, one run of the model a round; one text is n = 1.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tokenglass import numbers
+from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
-from tokenglass.engines.base import Engine, Prefix
-from tokenglass.errors import EngineError, NoTokenAllowed
+from tokenglass.engines.base import Engine
+from tokenglass.recording import piece
+from tokenglass.search.limits import Limits
+from tokenglass.search.paths import Path, Reader, Reading
+from tokenglass.select import Choice, Selector, TorchDraw
+from tokenglass.stages.ledger import Ledger
 from tokenglass.text import Utf8Stream
-from tokenglass.types import FinishReason, Origin, Step, Token, Vocabulary
-
-Floats = NDArray[np.float32]
-TOP = 64  # candidates that a step remembers; the rest is known through logsumexp and entropy
+from tokenglass.types import FinishReason, Step, Vocabulary
+from tokenglass.types import Sequence as Written
 
 
-def decode(
-    engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], config: GenerationConfig
-) -> Iterator[Step]:
-    """Write tokens after a prompt until something ends the text; yields each as it is chosen.
+def decode(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], plan: Plan) -> Iterator[Step]:
+    """Write one text after a prompt until something ends it; yields each token as it is chosen.
 
     Args:
         engine: gives logits for ids.
         vocabulary: names ids.
         prompt_ids: at least one id.
-        config: when to stop.
+        plan: the chain, who picks, and when to stop.
 
     Raises:
         ContextOverflow: the prompt alone is longer than the context.
         NoTokenAllowed: every token was banned.
         EngineError: the model's logits hold a NaN or +inf.
     """
-    started = time.monotonic()
-    prefix = Prefix(prompt_ids)
-    stream = Utf8Stream()
-    tail = b"".join(vocabulary.token(i).bytes for i in prompt_ids[-_tail_tokens(config) :])
-    for count in range(1, config.max_new_tokens + 1):
-        # 1) the model reads the prefix
-        forward = engine.forward([prefix])
-        logits = checked(forward.logits, len(prefix.ids))  # (V,)
-        # 2) one token is chosen
-        token_id = int(logits.argmax())
-        # 3) it becomes part of the text
-        token = vocabulary.token(token_id)
-        prefix = prefix.extended(token_id, forward.nodes[0])
-        tail += token.bytes
-        # 4) is this the end?
-        reason = finish_reason(token, tail, count, len(prefix.ids), started, engine, config)
-        text = piece(stream, token, ends=reason is not None)
-        yield record(logits, token, len(prefix.ids) - 1, text, "greedy", vocabulary, reason)
-        if reason is not None:
-            return
+    for _, step in decode_samples(engine, vocabulary, prompt_ids, plan, 1):
+        yield step
 
 
-def checked(logits: Floats | None, position: int) -> Floats:
-    """The last row of a forward pass, refused where no honest choice can be made from it."""
-    if logits is None:
-        raise EngineError("this engine does not give logits for the full vocabulary")
-    row: Floats = logits[0, -1]
-    best = row.max()
-    if np.isnan(best) or best == np.inf:
-        raise EngineError(
-            f"the model's logits at position {position} hold NaN or +inf; the weights are broken"
-        )
-    if best == -np.inf:
-        raise NoTokenAllowed(position)
-    return row
+def decode_samples(
+    engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], plan: Plan, n: int
+) -> Iterator[tuple[int, Step]]:
+    """Write `n` texts after one prompt; yields (index of the text, step)."""
+    pens = [Pen.ready(engine, vocabulary, prompt_ids, plan, sample) for sample in range(n)]
+    while writing := [pen for pen in pens if pen.finish_reason is None]:
+        # 1) the model reads every unfinished text, in one run
+        heard = writing[0].reader.hear([pen.path for pen in writing])
+        # 2) the chain judges each
+        readings = [pen.reader.judge([h])[0] for pen, h in zip(writing, heard, strict=True)]
+        # 3) one token is chosen for each
+        choices = _choose(pens, writing, readings)
+        # 4) it becomes part of its text, and perhaps the end of it
+        for pen, reading, choice in zip(writing, readings, choices, strict=True):
+            yield pen.sample, pen.write(reading, choice)
 
 
-def piece(stream: Utf8Stream, token: Token, *, ends: bool = False) -> str:
-    """The complete characters that a token finishes; control tokens are not text."""
-    text = "" if token.kind == "control" else stream.feed(token.bytes)
-    return text + stream.finish() if ends else text
+def _choose(pens: Sequence[Pen], writing: Sequence[Pen], readings: Sequence[Reading]) -> list[Choice]:
+    for reading in readings:
+        reading.ledger.require_alive(len(reading.path.ids))
+    picks = writing[0].selector
+    if not isinstance(picks, TorchDraw):
+        pairs = zip(writing, readings, strict=True)
+        return [pen.selector.select(r.row, pen.reader.context(r.path), pen.state) for pen, r in pairs]
+    # torch draws for a whole batch at once, finished texts included: theirs are drawn and dropped
+    live = {pen.sample: reading for pen, reading in zip(writing, readings, strict=True)}
+    everybody = [live.get(pen.sample, readings[0]) for pen in pens]
+    contexts = [pen.reader.context(pen.path) for pen in pens]
+    drawn = picks.select_batch([reading.row for reading in everybody], contexts, writing[0].state)
+    return [drawn[pen.sample] for pen in writing]
 
 
-def finish_reason(
-    token: Token,
-    tail: bytes,
-    count: int,
-    length: int,
-    started: float,
+@dataclass
+class Pen:
+    """One text being written.
+
+    Attributes:
+        sample: which of several.
+        reader: the model and the chain.
+        selector: who picks.
+        path: prompt and text so far.
+        state: the selector's.
+        stream: joins bytes to characters.
+        finish_reason: why it ended, or None while it goes on.
+    """
+
+    sample: int
+    reader: Reader
+    selector: Selector
+    path: Path
+    state: Any = None
+    stream: Utf8Stream = field(default_factory=Utf8Stream)
+    finish_reason: FinishReason | None = None
+
+    @classmethod
+    def ready(
+        cls, engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], plan: Plan, sample: int
+    ) -> Pen:
+        """A pen at the end of a prompt."""
+        own = plan.of_sample(sample)
+        reader = reader_of(engine, vocabulary, prompt_ids, own, limits_of(own.config), sample)
+        return cls(sample, reader, own.selector, reader.start(), own.selector.start())
+
+    def write(self, reading: Reading, choice: Choice) -> Step:
+        """Put a token down."""
+        self.finish_reason = self.reader.reason(self.path, choice.token_id)
+        step = step_of(self.reader, reading, choice, self.selector)
+        text = piece(self.stream, step.token, ends=self.finish_reason is not None)
+        step = replace(step, text=text, finish_reason=self.finish_reason)
+        self.path, self.state = self.reader.extended(reading, step), choice.state
+        return step
+
+
+def reader_of(
     engine: Engine,
-    config: GenerationConfig,
-) -> FinishReason | None:
-    """Why the text ends with this token, or None.
-
-    Args:
-        token: the one just written.
-        tail: the last bytes of prompt and text, this token's included.
-        count: tokens written so far.
-        length: tokens in all.
-        started: when writing began, by `time.monotonic`.
-        engine: whose context is finite.
-        config: the limits.
-    """
-    if token.id in config.eos_ids:
-        return "eos"
-    if any(stops(stop.encode(), tail, token) for stop in config.stop_strings):
-        return "stop_string"
-    if count >= config.max_new_tokens:
-        return "length"
-    if config.max_time is not None and time.monotonic() - started >= config.max_time:
-        return "time"
-    if length >= engine.info.context_length:
-        return "context"
-    return None
-
-
-def stops(stop: bytes, tail: bytes, token: Token) -> bool:
-    """Whether a stop string lies in the text and ends inside its last token.
-
-    The text is kept whole, as transformers keeps it: the last token may reach beyond the stop string.
-    """
-    reach = len(stop) - 1 + len(token.bytes)
-    return stop in tail[-reach:] if token.bytes else False
-
-
-def record(
-    logits: Floats,
-    token: Token,
-    position: int,
-    text: str,
-    origin: Origin,
     vocabulary: Vocabulary,
-    reason: FinishReason | None = None,
-) -> Step:
-    """What is kept of a choice: the likeliest rows and the full-vocabulary sums, not the whole row."""
-    summary = numbers.summarize(logits)
-    top_ids = numbers.top_n(logits, TOP)
-    top_logits = logits[top_ids]
-    logit = float(logits[token.id])
-    return Step(
-        position=position,
-        token=token,
-        text=text,
-        logit=logit,
-        logprob=logit - summary.logsumexp,
-        rank=numbers.rank(logits, token.id),
-        entropy_bits=summary.entropy_bits,
-        p_final=float(np.exp(logit - summary.logsumexp)),
-        origin=origin,
-        margin=float(top_logits[0] - top_logits[1]) if len(top_logits) > 1 else float("inf"),
-        top_ids=top_ids,
-        top_logits=top_logits,
-        top_final=np.exp(top_logits.astype(np.float64) - summary.logsumexp),
-        logsumexp=summary.logsumexp,
-        vocabulary=vocabulary,
-        finish_reason=reason,
+    prompt_ids: tuple[int, ...],
+    plan: Plan,
+    limits: Limits,
+    sample: int = 0,
+) -> Reader:
+    """What reads the paths of one sample: the model, then the plan's chain."""
+    return Reader.of(
+        engine,
+        vocabulary,
+        prompt_ids,
+        plan.stages,
+        limits,
+        source=plan.source(sample),
+        negative_ids=plan.negative_ids,
+        candidates=plan.with_candidates,
     )
 
 
-def _tail_tokens(config: GenerationConfig) -> int:
-    """Tokens of the prompt that a stop string could reach back into: each has at least one byte."""
-    return max((len(stop.encode()) for stop in config.stop_strings), default=1)
+def limits_of(config: GenerationConfig) -> Limits:
+    """When the text ends."""
+    return Limits(
+        max_new_tokens=config.max_new_tokens,
+        eos_ids=config.eos_ids,
+        stop_strings=config.stop_strings,
+        max_time=config.max_time,
+    )
+
+
+def step_of(reader: Reader, reading: Reading, choice: Choice, selector: Selector) -> Step:
+    """The record of a choice, with the way back to the whole row."""
+    return replace(reading.chosen(choice, selector), reread=asking_again(reader, reading.path))
+
+
+def asking_again(reader: Reader, path: Path) -> Callable[[], Ledger]:
+    """A function that reads a path anew: a step keeps the likeliest tokens, not the whole row."""
+    # without the engine's handles, which would keep its cache alive
+    bare = Path(path.ids, states=path.states, tail=path.tail)
+    return lambda: reader.read([bare])[0].ledger
+
+
+def written(steps: Sequence[Step]) -> Written:
+    """Steps as one finished sequence."""
+    return Written(
+        ids=tuple(step.id for step in steps),
+        text="".join(step.text for step in steps),
+        steps=tuple(steps),
+        finish_reason=(steps[-1].finish_reason if steps else None) or "cancelled",
+    )

@@ -6,6 +6,7 @@ Turns prompts into ids and ids into results; the computing is the engine's, the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import config as configuration
-from tokenglass.decode import checked, decode
-from tokenglass.engines.base import Engine, Prefix
-from tokenglass.types import EngineInfo, Generation, NextTokens, Step, Tokenization
+from tokenglass.chain import Plan
+from tokenglass.chain import plan as make_plan
+from tokenglass.decode import decode, decode_samples, limits_of, reader_of, written
+from tokenglass.engines.base import Engine
+from tokenglass.search.paths import Reading
+from tokenglass.strategies import Run, searching
+from tokenglass.types import Chain, EngineInfo, Generation, NextTokens, Step, Tokenization
 from tokenglass.types import Sequence as Written
 
 if TYPE_CHECKING:
+    from tokenglass.healing import Healing
+    from tokenglass.search import SearchStep
     from tokenglass.session import Session
     from tokenglass.tokenizer import Tokenizer
 
@@ -164,16 +171,26 @@ class Model:
             raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
         if not isinstance(position, int) or not -len(ids) <= position < len(ids):
             raise ValueError(f"position must be in [{-len(ids)}, {len(ids) - 1}], got {position!r}")
-        resolved = self._resolve(config, len(ids))
         at = position % len(ids)
-        forward = self.engine.forward([Prefix(ids[: at + 1])])
+        read = ids[: at + 1]
+        plan = self.plan(config, read)
+        limits = replace(limits_of(plan.config), max_new_tokens=plan.config.max_new_tokens)
+        reader = reader_of(self.engine, self.tokenizer, read, plan, limits)
+        return self.table(reader.read([reader.start()])[0], plan, n)
+
+    def table(self, reading: Reading, plan: Plan, n: int) -> NextTokens:
+        """What was read, as a next-token table."""
+        ids, ledger = reading.path.ids, reading.ledger
         return NextTokens(
-            prompt_ids=ids[: at + 1],
-            position=at,
-            logits=checked(forward.logits, at + 1),
+            prompt_ids=ids,
+            position=len(ids) - 1,
+            logits=reading.logits,
             n=n,
             vocabulary=self.tokenizer,
-            config=resolved.to_dict(),
+            final=ledger.row.scores if plan.stages else None,
+            stages=ledger.stages if plan.stages else (),
+            config=plan.config.to_dict(),
+            books=ledger,
         )
 
     # ---------------------------------------------------------------- text
@@ -183,10 +200,21 @@ class Model:
     ) -> Iterator[Step]:
         """Write tokens one at a time; each is yielded as soon as it is chosen.
 
-        The arguments are checked at the call, before the first token is asked for.
+        The arguments are checked at the call, before the first token is asked for. `search` streams searches,
+        whose text is settled only at their end.
+
+        Raises:
+            ValueError: a value outside its interval, a search, or more than one text.
         """
         ids = self.prompt_ids(prompt, chat_template_kwargs)
-        return decode(self.engine, self.tokenizer, ids, self._resolve(config, len(ids)))
+        plan = self.plan(config, ids)
+        if plan.config.mode in configuration.SEARCHES:
+            name = plan.config.mode.replace("_", " ")
+            raise ValueError(f"{name} settles its text at the end; use model.search or model.generate")
+        if (plan.config["num_return_sequences"] or 1) > 1:
+            raise ValueError("stream writes one text; use model.generate for num_return_sequences above 1")
+        plan, ids, _ = self._healed(plan, config, ids)
+        return decode(self.engine, self.tokenizer, ids, plan)
 
     def generate(
         self, prompt: Prompt, *, chat_template_kwargs: Mapping[str, Any] | None = None, **config: Any
@@ -196,48 +224,110 @@ class Model:
         Args:
             prompt: text, ids or messages.
             chat_template_kwargs: handed to the chat template.
-            **config: `max_new_tokens` (20), `max_length`, `eos_token_id`, `stop_strings`, `max_time`:
-                transformers' names and meaning.
+            **config: generation keywords with transformers' names and meaning, such as `max_new_tokens` (20),
+                `do_sample`, `temperature`, `top_k`, `num_beams`; `tokenglass generate --help` lists them all.
 
         Raises:
             TypeError: an unknown keyword.
-            ValueError: a value outside its interval.
+            ValueError: a value outside its interval, or keywords that exclude each other.
+            Unsupported: a keyword that is refused, with the reason.
             ContextOverflow: the prompt is longer than the model's context.
+            NoTokenAllowed: every token of a step was banned.
         """
         ids = self.prompt_ids(prompt, chat_template_kwargs)
-        resolved = self._resolve(config, len(ids))
-        steps = tuple(decode(self.engine, self.tokenizer, ids, resolved))
+        plan, ids, healing = self._healed(self.plan(config, ids), config, ids)
+        records: tuple[SearchStep, ...] = ()
+        if plan.config.mode in configuration.SEARCHES:
+            film = Film(searching(self.engine, self.tokenizer, ids, plan))
+            records, sequences = tuple(film), film.sequences
+        else:
+            n = plan.config["num_return_sequences"] or 1
+            steps: list[list[Step]] = [[] for _ in range(n)]
+            for sample, step in decode_samples(self.engine, self.tokenizer, ids, plan, n):
+                steps[sample].append(step)
+            sequences = tuple(written(each) for each in steps)
         return Generation(
             prompt_ids=ids,
             prompt_text=self.detokenize(ids),
-            sequences=(written(steps),),
-            config=resolved.to_dict(),
+            sequences=sequences,
+            config=plan.config.to_dict(),
+            search=records,
+            warnings=plan.warnings,
+            healing=healing,
         )
+
+    def search(
+        self, prompt: Prompt, *, chat_template_kwargs: Mapping[str, Any] | None = None, **config: Any
+    ) -> Film:
+        """A search as it goes: iterate for its records, then read `sequences`.
+
+        Raises:
+            ValueError: keywords that ask for no search, or a value outside its interval.
+        """
+        ids = self.prompt_ids(prompt, chat_template_kwargs)
+        plan = self.plan(config, ids)
+        if plan.config.mode not in configuration.SEARCHES:
+            raise ValueError(
+                "these keywords ask for no search; set num_beams, penalty_alpha with top_k, dola_layers, "
+                "assistant_model or prompt_lookup_num_tokens, or use model.stream"
+            )
+        return Film(searching(self.engine, self.tokenizer, ids, plan))
+
+    def chain(self, **config: Any) -> Chain:
+        """The stages in force under a configuration, in order, with where each value came from.
+
+        Raises:
+            TypeError: an unknown keyword.
+            ValueError: a value outside its interval, or keywords that exclude each other.
+        """
+        return self.plan(config, (self.info.bos_id or 0,)).describe()
 
     def session(
         self, prompt: Prompt, *, chat_template_kwargs: Mapping[str, Any] | None = None, **config: Any
     ) -> Session:
-        """Step, undo, redo and force tokens by hand; see `Session`."""
+        """Step, undo, redo, force and draw tokens by hand; see `Session`."""
         from tokenglass.session import Session
 
-        ids = self.prompt_ids(prompt, chat_template_kwargs)
-        return Session(self, ids, self._resolve(config, len(ids)))
+        return Session(self, self.prompt_ids(prompt, chat_template_kwargs), config)
 
-    def _resolve(self, config: Mapping[str, Any], prompt_length: int) -> configuration.GenerationConfig:
-        return configuration.resolve(
+    # --------------------------------------------------------------- private
+
+    def plan(self, config: Mapping[str, Any], prompt_ids: tuple[int, ...]) -> Plan:
+        """What a configuration means for a prompt; for results and tools, `chain` shows it to people."""
+        resolved = configuration.resolve(
             config,
             model_defaults=self.generation_defaults,
             model_eos=self.info.eos_ids,
-            prompt_length=prompt_length,
+            prompt_length=len(prompt_ids),
             vocab_size=self.info.vocab_size,
         )
+        return make_plan(resolved, self.tokenizer, self.info.vocab_size, prompt_ids)
+
+    def _healed(
+        self, plan: Plan, config: Mapping[str, Any], ids: tuple[int, ...]
+    ) -> tuple[Plan, tuple[int, ...], Healing | None]:
+        """The prompt with its last token written anew, where `token_healing` asks for it."""
+        if not plan.config["token_healing"]:
+            return plan, ids, None
+        from tokenglass.healing import heal
+
+        healing = heal(self.engine, self.tokenizer, ids)
+        return self.plan(config, healing.prompt_ids), healing.prompt_ids, healing
 
 
-def written(steps: tuple[Step, ...]) -> Written:
-    """Steps as one finished sequence."""
-    return Written(
-        ids=tuple(step.id for step in steps),
-        text="".join(step.text for step in steps),
-        steps=steps,
-        finish_reason=(steps[-1].finish_reason if steps else None) or "cancelled",
-    )
+class Film:
+    """A running search: iterate for its records; afterwards `sequences` holds the texts, best first."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.sequences: tuple[Written, ...] = ()
+
+    def __iter__(self) -> Iterator[SearchStep]:
+        return self
+
+    def __next__(self) -> SearchStep:
+        try:
+            return next(self._run)
+        except StopIteration as end:
+            self.sequences = end.value or self.sequences
+            raise

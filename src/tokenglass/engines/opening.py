@@ -185,6 +185,7 @@ def _info(opened: Opened, threads: int) -> EngineInfo:
         bos_id=opened.bos_id,
         layers=spec.layers,
         hidden_size=spec.hidden_size,
+        tie_word_embeddings=spec.tied,
         weights=weights.summary(),
         sha256=files.sha256(),
         threads=threads,

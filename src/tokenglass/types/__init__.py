@@ -7,20 +7,27 @@ What is unknown is None, never a filler.
 
 from __future__ import annotations
 
-from tokenglass.types.choices import Candidate, NextTokens, Stage
+from tokenglass.types.chains import Chain, ChainStage
+from tokenglass.types.choices import Account, Books, Candidate, Effect, NextTokens, Removal, Stage
 from tokenglass.types.engine import EngineInfo
 from tokenglass.types.shown import Shown
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
 from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence, Step
 
 __all__ = [
+    "Account",
+    "Books",
     "Candidate",
+    "Chain",
+    "ChainStage",
+    "Effect",
     "EngineInfo",
     "FinishReason",
     "Generation",
     "Kind",
     "NextTokens",
     "Origin",
+    "Removal",
     "Sequence",
     "Shown",
     "Stage",

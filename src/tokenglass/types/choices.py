@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import exp
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,6 +80,66 @@ class Stage:
     facts: Mapping[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """How a token left the chain.
+
+    Attributes:
+        stage: name of the stage that removed it; "model" where its score was -inf to begin with.
+        rank: its rank just before, from 1; None where the model ruled it out or nobody counted.
+        p: its probability just before.
+    """
+
+    stage: str
+    rank: int | None
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What one token looked like after one stage.
+
+    Attributes:
+        stage: the stage's name; the first is "model".
+        score: the token's score; -inf where it is removed.
+        p: its probability.
+        rank: among all tokens, from 1; None where it is removed.
+    """
+
+    stage: str
+    score: float
+    p: float
+    rank: int | None
+
+
+@dataclass(frozen=True, repr=False)
+class Account(Shown):
+    """One token's way through the chain at one step.
+
+    Attributes:
+        token: the vocabulary entry.
+        effects: the model's word and one entry for each stage, in order.
+        removed: how it left the chain, or None where it stayed.
+    """
+
+    token: Token
+    effects: tuple[Effect, ...]
+    removed: Removal | None = None
+
+
+class Books(Protocol):
+    """What a run of the chain left behind; `stages.ledger.Ledger` keeps them."""
+
+    @property
+    def removed(self) -> Mapping[int, Removal]:
+        """Token id -> how it left, for every token that did."""
+        ...
+
+    def effects(self, token_id: int) -> tuple[Effect, ...]:
+        """A token's way through the chain."""
+        ...
+
+
 @dataclass(frozen=True, repr=False)
 class NextTokens(Shown):
     """Which tokens may come after a prompt, with numbers over the full vocabulary.
@@ -91,10 +151,10 @@ class NextTokens(Shown):
         n: how many rows the table shows.
         vocabulary: names the ids.
         final: (V,) float32 scores after the chain, or None where no stage changed anything.
-        removed: token id -> name of the stage that removed it, asked lazily.
         stages: what each stage did, the model first.
         config: the effective configuration.
         coverage: share of the probability mass that is known; 1.0 unless a server shows only its best.
+        books: of the chain, for `account` and `removed`; None where there was no chain.
     """
 
     prompt_ids: tuple[int, ...]
@@ -103,10 +163,15 @@ class NextTokens(Shown):
     n: int
     vocabulary: Vocabulary
     final: NDArray[np.float32] | None = None
-    removed: Mapping[int, str] = field(default_factory=dict)
     stages: tuple[Stage, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     coverage: float = 1.0
+    books: Books | None = field(default=None, compare=False)
+
+    @property
+    def removed(self) -> Mapping[int, Removal]:
+        """Token id -> how it left the chain, for every token that did."""
+        return {} if self.books is None else self.books.removed
 
     @cached_property
     def _summary(self) -> numbers.Summary:
@@ -154,8 +219,20 @@ class NextTokens(Shown):
         logprob = logit - self._summary.logsumexp
         p = exp(logprob)
         p_final = p if self.final is None else exp(float(self.final[token_id]) - self._final_logsumexp)
-        removed_by = self.removed.get(token_id) if p_final == 0.0 else None
+        removal = self.removed.get(token_id) if p_final == 0.0 else None
+        removed_by = None if removal is None else removal.stage
         return Candidate(rank, self.vocabulary.token(token_id), logit, logprob, p, p_final, removed_by)
+
+    def account(self, token: str | int) -> Account:
+        """Any token's way through the chain: its score, probability and rank after each stage.
+
+        Raises:
+            ValueError: no such id, or no single token stands for exactly that text.
+        """
+        row = self.lookup(token)
+        if self.books is None:
+            return Account(row.token, (Effect("model", row.logit, row.p, row.rank),))
+        return Account(row.token, self.books.effects(row.id), self.books.removed.get(row.id))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One plain dict for each row."""

@@ -23,6 +23,7 @@ class EngineInfo(Shown):
         bos_id: the id that begins a text, or None.
         layers: transformer blocks.
         hidden_size: width of the residual stream.
+        tie_word_embeddings: the head is the embedding.
         weights: how they are stored, such as "210 x Q4_1, 1 x Q8_0, 61 x F32".
         sha256: of the weights file, or of the shards' digests; "" where there is none.
         threads: of the computation.
@@ -41,6 +42,7 @@ class EngineInfo(Shown):
     bos_id: int | None = None
     layers: int = 0
     hidden_size: int = 0
+    tie_word_embeddings: bool = False
     weights: str = ""
     sha256: str = ""
     threads: int = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import exp
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenglass.types.choices import Candidate, Stage
+from tokenglass.types.choices import Account, Books, Candidate, Removal, Stage
 from tokenglass.types.shown import Shown, frame
 from tokenglass.types.tokens import Token, Vocabulary
 
@@ -43,10 +43,12 @@ class Step(Shown):
         logsumexp: over the full vocabulary, so that any stored logit gives its exact probability.
         vocabulary: names the ids.
         stages: what each stage of the chain did.
-        removed: id -> stage name for removed tokens among the top.
+        removed: id -> how it left the chain, for removed tokens among the top.
+        trail: (stages, M) probabilities of `top_ids` after each of `stages`; None where there was no chain.
         draw: the uniform number of a sampled token, else None.
         cdf: the interval of the draw's cell, else None.
         finish_reason: why generation ended with this token, else None.
+        reread: asks the model and the chain again, for `account`; None where that is not possible.
     """
 
     position: int
@@ -65,10 +67,12 @@ class Step(Shown):
     logsumexp: float
     vocabulary: Vocabulary
     stages: tuple[Stage, ...] = ()
-    removed: Mapping[int, str] = field(default_factory=dict)
+    removed: Mapping[int, Removal] = field(default_factory=dict)
     draw: float | None = None
     cdf: tuple[float, float] | None = None
     finish_reason: FinishReason | None = None
+    trail: NDArray[np.float32] | None = None
+    reread: Callable[[], Books] | None = field(default=None, compare=False)
 
     @property
     def id(self) -> int:
@@ -89,6 +93,7 @@ class Step(Shown):
         token_id = int(self.top_ids[index])
         logit = float(self.top_logits[index])
         logprob = logit - self.logsumexp
+        removal = self.removed.get(token_id)
         return Candidate(
             rank=index + 1,
             token=self.vocabulary.token(token_id),
@@ -96,8 +101,27 @@ class Step(Shown):
             logprob=logprob,
             p=exp(logprob),
             p_final=float(self.top_final[index]),
-            removed_by=self.removed.get(token_id),
+            removed_by=None if removal is None else removal.stage,
         )
+
+    def account(self, token: str | int) -> Account:
+        """Any token's way through the chain at this step: score, probability and rank after each stage.
+
+        The model is asked again, since a step does not keep the whole row.
+
+        Raises:
+            ValueError: no such id, or no single token stands for exactly that text; or the step cannot be
+                asked again.
+        """
+        if self.reread is None:
+            raise ValueError(
+                "this step was not recorded with its model; ask model.next_tokens(ids, **config)"
+            )
+        token_id = self.vocabulary.find(token) if isinstance(token, str) else int(token)
+        if not 0 <= token_id < len(self.vocabulary):
+            raise ValueError(f"token id must be in [0, {len(self.vocabulary) - 1}], got {token_id}")
+        books = self.reread()
+        return Account(self.vocabulary.token(token_id), books.effects(token_id), books.removed.get(token_id))
 
     def why(self) -> str:
         """One sentence, built from the numbers, that says why this token was written."""
@@ -134,12 +158,18 @@ class Generation(Shown):
         prompt_text: those ids as text.
         sequences: at least one; best first for searches, by sample index for samples.
         config: the effective configuration, defaults included.
+        search: the records of a search, step by step; empty where one text was written straight on.
+        warnings: lines that the user should see.
+        healing: what `token_healing` did to the prompt's end, else None.
     """
 
     prompt_ids: tuple[int, ...]
     prompt_text: str
     sequences: tuple[Sequence, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
+    search: tuple[Any, ...] = ()
+    warnings: tuple[str, ...] = ()
+    healing: Any = None
 
     @property
     def ids(self) -> tuple[int, ...]:

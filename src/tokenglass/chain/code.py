@@ -1,0 +1,90 @@
+"""A configuration as a call of transformers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tokenglass.config import FIELDS, GenerationConfig, acts
+
+_OURS = frozenset(
+    "preset order seed rng negative_prompt bad_words regex choice json_schema grammar".split()
+) | {
+    *("frequency_penalty", "presence_penalty", "logit_bias", "allowed_token_ids", "ignore_eos"),
+    *("dynatemp_range", "dynatemp_exponent", "top_n_sigma", "xtc_probability", "xtc_threshold"),
+    *("mirostat", "mirostat_tau", "mirostat_eta", "adaptive_target", "adaptive_decay", "repeat_last_n"),
+    *("dry_multiplier", "dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
+}
+_MOVED = {
+    "contrastive_search": "4.55.4",
+    "dola": "4.55.4",
+    "group_beam_search": "4.56.2",
+    "constrained_beam_search": "4.56.2",
+}
+
+
+def transformers_code(config: GenerationConfig) -> str:
+    """The call, with what transformers lacks in comments.
+
+    Args:
+        config: effective; values at transformers' defaults are left out unless the user gave them.
+    """
+    notes = _notes(config)
+    lines = [*(f"# {note}" for note in notes)]
+    if config.sampling and config.seed is not None:
+        lines.append(f"torch.manual_seed({config.seed})")
+    lines.append("output = model.generate(")
+    lines.append("    **inputs,")
+    lines += [f"    {name}={_python(value)}," for name, value in _arguments(config)]
+    lines.append(")")
+    return "\n".join(lines)
+
+
+def _arguments(config: GenerationConfig) -> list[tuple[str, Any]]:
+    shown: list[tuple[str, Any]] = [("max_new_tokens", config.max_new_tokens)]
+    for field in FIELDS:
+        name = field.name
+        if name in _OURS or name in ("max_new_tokens", "max_length") or not acts(field.when, config.values):
+            continue
+        value = config[name]
+        given = config.sources.get(name) in ("you", "generation_config.json")
+        if name == "eos_token_id":
+            if given:
+                shown.append((name, list(value) if value else None))
+        elif given or value != field.default:
+            shown.append((name, value))
+    if config.stop_strings:
+        shown.append(("tokenizer", _Name("tokenizer")))
+    return shown
+
+
+class _Name(str):
+    """A Python name rather than a text."""
+
+
+def _python(value: Any) -> str:
+    if isinstance(value, _Name):
+        return str(value)
+    if callable(value):
+        return str(getattr(value, "__name__", type(value).__name__))
+    if isinstance(value, tuple):
+        return repr(list(value))
+    return repr(value) if isinstance(value, str | int | float | list | dict | None) else type(value).__name__
+
+
+def _notes(config: GenerationConfig) -> list[str]:
+    notes: list[str] = []
+    if config.preset != "transformers":
+        notes.append(f"{config.preset}'s order of stages, windows and ties differ: the result may too")
+    if config["order"] is not None:
+        notes.append("the order of stages cannot be changed in transformers")
+    if config.mode in _MOVED:
+        notes.append(
+            f"{config.mode.replace('_', ' ')} needs transformers {_MOVED[config.mode]} or custom code"
+        )
+    if config.sampling and config["rng"] != "torch":
+        notes.append("drawn from the same distribution by other random numbers; rng='torch' reproduces them")
+    for name in sorted(_OURS - {"preset", "order", "seed", "rng"}):
+        field = next(f for f in FIELDS if f.name == name)
+        if config[name] is not None and config[name] != field.default and acts(field.when, config.values):
+            notes.append(f"no equivalent in transformers: {name}={_python(config[name])}")
+    return notes

@@ -1,0 +1,79 @@
+"""The chain of each system as a literal list: which stages, in which order, made how.
+
+Orders are read from transformers 5.23 (`_get_logits_processor`), llama.cpp (`common_sampler_init`) and vLLM
+0.33 (V1). What only another system has stands in transformers' chain where it belongs by kind: penalties by
+the penalties, truncation by truncation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tokenglass.chain import llamacpp, makers, vllm
+from tokenglass.chain.makers import Maker
+from tokenglass.config import Preset
+
+Line = tuple[str, Maker, tuple[str, ...]]  # name in the chain, maker, the keywords it stands for
+USER = "logits_processor"
+
+_PROCESSORS: tuple[Line, ...] = (
+    ("guidance_scale", makers.guidance_scale, ("guidance_scale", "negative_prompt_ids", "negative_prompt")),
+    ("sequence_bias", makers.sequence_bias, ("sequence_bias",)),
+    ("logit_bias", makers.logit_bias, ("logit_bias",)),
+    ("encoder_repetition_penalty", makers.encoder_repetition_penalty, ("encoder_repetition_penalty",)),
+    ("repetition_penalty", makers.repetition_penalty, ("repetition_penalty",)),
+    ("frequency_penalty", makers.frequency_penalty, ("frequency_penalty",)),
+    ("presence_penalty", makers.presence_penalty, ("presence_penalty",)),
+    ("dry", makers.dry, llamacpp.DRY),
+    ("no_repeat_ngram_size", makers.no_repeat_ngram_size, ("no_repeat_ngram_size",)),
+    ("encoder_no_repeat_ngram_size", makers.encoder_no_repeat_ngram_size, ("encoder_no_repeat_ngram_size",)),
+    ("bad_words_ids", makers.bad_words_ids, ("bad_words_ids", "bad_words")),
+    ("allowed_token_ids", makers.allowed_token_ids, ("allowed_token_ids",)),
+    ("min_length", makers.min_length, ("min_length",)),
+    ("min_new_tokens", makers.min_new_tokens, ("min_new_tokens",)),
+    ("prefix_allowed_tokens_fn", makers.prefix_allowed_tokens_fn, ("prefix_allowed_tokens_fn",)),
+    ("structure", makers.structure, makers.STRUCTURES),
+    ("forced_bos_token_id", makers.forced_bos_token_id, ("forced_bos_token_id",)),
+    ("forced_eos_token_id", makers.forced_eos_token_id, ("forced_eos_token_id",)),
+    ("remove_invalid_values", makers.remove_invalid_values, ("remove_invalid_values",)),
+    (
+        "exponential_decay_length_penalty",
+        makers.exponential_decay_length_penalty,
+        ("exponential_decay_length_penalty",),
+    ),
+    ("suppress_tokens", makers.suppress_tokens, ("suppress_tokens", "ignore_eos")),
+    ("begin_suppress_tokens", makers.begin_suppress_tokens, ("begin_suppress_tokens",)),
+    (USER, lambda w: None, (USER,)),
+)
+_WARPERS: tuple[Line, ...] = (
+    ("temperature", makers.temperature, ("temperature", "dynatemp_range", "dynatemp_exponent")),
+    ("top_h", makers.top_h, ("top_h",)),
+    ("top_n_sigma", makers.top_n_sigma, ("top_n_sigma",)),
+    ("top_k", makers.top_k, ("top_k",)),
+    ("top_p", makers.top_p, ("top_p",)),
+    ("min_p", makers.min_p, ("min_p",)),
+    ("typical_p", makers.typical_p, ("typical_p",)),
+    ("epsilon_cutoff", makers.epsilon_cutoff, ("epsilon_cutoff",)),
+    ("eta_cutoff", makers.eta_cutoff, ("eta_cutoff",)),
+    ("xtc", makers.xtc, ("xtc_probability", "xtc_threshold")),
+)
+_ALWAYS_LAST: tuple[Line, ...] = (
+    ("watermarking_config", makers.watermarking_config, ("watermarking_config",)),
+    ("renormalize_logits", makers.renormalize_logits, ("renormalize_logits",)),
+)
+
+
+def lines(preset: Preset, sampling: bool, mirostat: bool) -> Sequence[Line]:
+    """The lines of a preset that take part in a run.
+
+    Args:
+        preset: whose.
+        sampling: truncation and temperature act only then, in transformers.
+        mirostat: it replaces truncation; in llama.cpp everything but the biases and the temperature.
+    """
+    if preset == "llama.cpp":
+        return llamacpp.MIROSTAT if mirostat and sampling else llamacpp.CHAIN
+    if preset == "vllm":
+        return (*vllm.PROCESSORS, *(vllm.WARPERS if sampling else ()))
+    warpers = _WARPERS[:1] if mirostat else _WARPERS
+    return (*_PROCESSORS, *(warpers if sampling else ()), *_ALWAYS_LAST)

@@ -1,0 +1,258 @@
+"""The generation keywords: name, kind of value, interval, what it does, default in transformers.
+
+`table` adds what differs between systems and kinds of run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tokenglass.config.fields import Group, Kind
+
+Row = tuple[str, Kind, str, str, Any]  # name, kind, interval, what it does, default
+
+ROWS: Mapping[Group, tuple[Row, ...]] = {
+    "length and end": (
+        ("max_new_tokens", "whole", ">= 1", "tokens to write at most; wins over max_length", None),
+        ("max_length", "whole", ">= 1", "the same, the prompt's tokens counted too", None),
+        ("min_length", "whole", ">= 0", "no end of text before this many tokens, prompt included", 0),
+        (
+            "min_new_tokens",
+            "whole",
+            ">= 0",
+            "no end of text before this many new tokens (min_tokens in vLLM)",
+            None,
+        ),
+        ("eos_token_id", "ids", "ids of the vocabulary", "tokens that end the text; none: no end", None),
+        ("ignore_eos", "flag", "true or false", "the end of text is never written", False),
+        ("stop_strings", "texts", "texts", "end where one appears; the text is kept", None),
+        ("max_time", "number", "> 0 seconds", "after which no token is begun", None),
+    ),
+    "sampling": (
+        ("do_sample", "flag", "true or false", "draw tokens instead of taking the best", False),
+        ("num_return_sequences", "whole", ">= 1", "texts to write; with beams, at most num_beams", 1),
+        ("seed", "whole", "0 to 2**64 - 1", "of the randomness; taken afresh and recorded if absent", None),
+        ("rng", "text", "tokenglass, llama.cpp or torch", "whose random numbers are drawn", "tokenglass"),
+    ),
+    "temperature and truncation": (
+        ("temperature", "number", "> 0", "below 1 sharper, above 1 flatter", 1.0),
+        ("dynatemp_range", "number", ">= 0", "temperature follows the entropy within this distance", 0.0),
+        ("dynatemp_exponent", "number", "> 0", "bends that curve", 1.0),
+        ("top_h", "number", "in (0, 1]", "keep the best tokens up to this share of the entropy", None),
+        (
+            "top_n_sigma",
+            "number",
+            "> 0; others off",
+            "keep scores within n standard deviations of the best",
+            None,
+        ),
+        ("top_k", "whole", ">= 0; 0 off", "keep the k likeliest tokens", 50),
+        ("top_p", "number", "in [0, 1]; 1 off", "keep the likeliest tokens that together reach p", 1.0),
+        ("min_p", "number", "in [0, 1]; 0 off", "drop tokens less likely than this share of the best", None),
+        (
+            "typical_p",
+            "number",
+            "in (0, 1]; 1 off",
+            "keep the tokens whose surprise is nearest the entropy",
+            1.0,
+        ),
+        ("epsilon_cutoff", "number", "in [0, 1); 0 off", "drop tokens less likely than this", 0.0),
+        ("eta_cutoff", "number", "in [0, 1); 0 off", "the same, milder where the model is unsure", 0.0),
+        (
+            "xtc_probability",
+            "number",
+            "in [0, 1]; 0 off",
+            "the chance to drop the top choices at a step",
+            0.0,
+        ),
+        (
+            "xtc_threshold",
+            "number",
+            "in [0, 1]; above 0.5 off",
+            "top choices are those at least this likely",
+            0.1,
+        ),
+        (
+            "mirostat",
+            "whole",
+            "0, 1 or 2; 0 off",
+            "hold the surprise of the text near mirostat_tau; replaces truncation",
+            0,
+        ),
+        ("mirostat_tau", "number", ">= 0 bits", "the surprise aimed at", 5.0),
+        ("mirostat_eta", "number", ">= 0", "its learning rate", 0.1),
+        ("adaptive_target", "number", "at most 1; below 0 off", "prefer tokens about this likely", -1.0),
+        ("adaptive_decay", "number", "in [0, 0.99]", "how slowly adaptive_target's average forgets", 0.9),
+    ),
+    "penalties": (
+        (
+            "repetition_penalty",
+            "number",
+            "> 0; 1 off",
+            "divides (or multiplies, below 0) scores of tokens seen, prompt included",
+            1.0,
+        ),
+        ("encoder_repetition_penalty", "number", "> 0; 1 off", "above 1 favours tokens of the prompt", 1.0),
+        (
+            "frequency_penalty",
+            "number",
+            "any; 0 off",
+            "taken off a token's score for each time it was written",
+            0.0,
+        ),
+        ("presence_penalty", "number", "any; 0 off", "taken off once for a token that was written", 0.0),
+        ("repeat_last_n", "whole", ">= 0", "how far back llama.cpp's penalties look, prompt included", 64),
+        ("dry_multiplier", "number", "any; 0 off", "strength of the penalty on repeated passages", 0.0),
+        ("dry_base", "number", ">= 1", "how fast it grows with their length", 1.75),
+        ("dry_allowed_length", "whole", ">= 0", "the longest passage it lets pass", 2),
+        ("dry_penalty_last_n", "whole", ">= 0", "how far back it looks", 64),
+        ("dry_sequence_breakers", "texts", "texts", "what ends a passage", ("\n", ":", '"', "*")),
+        ("no_repeat_ngram_size", "whole", ">= 0; 0 off", "no n-gram is written twice, prompt included", 0),
+        ("encoder_no_repeat_ngram_size", "whole", ">= 0; 0 off", "no n-gram of the prompt is written", 0),
+        (
+            "exponential_decay_length_penalty",
+            "json",
+            "[start, factor]",
+            "the end grows likelier after start tokens",
+            None,
+        ),
+    ),
+    "bans and biases": (
+        ("bad_words_ids", "json", "lists of ids", "token sequences never written", None),
+        (
+            "bad_words",
+            "texts",
+            "texts",
+            "words never written in their usual tokens; warns of twins left free",
+            None,
+        ),
+        (
+            "sequence_bias",
+            "json",
+            "[[ids, bias], ...]",
+            "added to the token that would complete a sequence",
+            None,
+        ),
+        ("logit_bias", "json", "{id: bias}", "added to single tokens; -inf forbids", None),
+        ("allowed_token_ids", "ids", "ids", "nothing else is written", None),
+        ("suppress_tokens", "ids", "ids", "never written", None),
+        ("begin_suppress_tokens", "ids", "ids", "not written first", None),
+        ("forced_bos_token_id", "whole", "an id", "forced after a prompt of one token", None),
+        ("forced_eos_token_id", "ids", "ids", "forced as the last token of max_length", None),
+        ("remove_invalid_values", "flag", "true or false", "repair NaN and infinities", False),
+        ("prefix_allowed_tokens_fn", "object", "a function", "(batch index, ids) -> ids allowed next", None),
+        (
+            "logits_processor",
+            "object",
+            "a list",
+            "stages of your own: functions of the (V,) scores, Stage objects, transformers processors",
+            None,
+        ),
+    ),
+    "structure": (
+        ("regex", "text", "a regular expression", "the text matches it", None),
+        ("choice", "texts", "texts", "the text is one of them", None),
+        ("json_schema", "json", "a JSON Schema", "the text is JSON that fits it", None),
+        ("grammar", "text", "GBNF or Lark", "the text is a sentence of it", None),
+        (
+            "token_healing",
+            "flag",
+            "true or false",
+            "take back the prompt's last token and let the model finish it",
+            False,
+        ),
+    ),
+    "beams": (
+        ("num_beams", "whole", ">= 1; 1 off", "texts kept side by side", 1),
+        ("length_penalty", "number", "any", "score = sum of log-probabilities / length ** this", 1.0),
+        ("early_stopping", "json", 'true, false or "never"', "when beams stop", False),
+        ("num_beam_groups", "whole", ">= 1; 1 off", "groups that avoid each other's tokens", 1),
+        ("diversity_penalty", "number", ">= 0", "for tokens that earlier groups chose", 0.0),
+        (
+            "force_words_ids",
+            "json",
+            "lists of ids",
+            "phrases that the text must hold; a list of phrases means one of them",
+            None,
+        ),
+        ("pad_token_id", "whole", "an id", "what a finished group is taken to choose", None),
+        ("renormalize_logits", "flag", "true or false", "log-softmax at the end of the chain", False),
+    ),
+    "other searches": (
+        (
+            "penalty_alpha",
+            "number",
+            "in [0, 1]; 0 off",
+            "contrastive search: weight of likeness to what was written",
+            None,
+        ),
+        (
+            "dola_layers",
+            "json",
+            '"low", "high" or layers',
+            "DoLa: contrast the last layer with an early one",
+            None,
+        ),
+    ),
+    "drafts": (
+        ("assistant_model", "object", "a model", "a second model that drafts", None),
+        ("num_assistant_tokens", "whole", ">= 1", "tokens it drafts at once", 20),
+        (
+            "num_assistant_tokens_schedule",
+            "text",
+            "constant, heuristic or heuristic_transient",
+            "whether that number follows success",
+            "constant",
+        ),
+        (
+            "assistant_confidence_threshold",
+            "number",
+            "in [0, 1]",
+            "drafting stops after a token less likely than this",
+            0.4,
+        ),
+        (
+            "prompt_lookup_num_tokens",
+            "whole",
+            ">= 1",
+            "copy drafts of this length from earlier in the text",
+            None,
+        ),
+        ("max_matching_ngram_size", "whole", ">= 1", "how many last tokens must stand there", None),
+    ),
+    "guidance and watermark": (
+        (
+            "guidance_scale",
+            "number",
+            "any; 1 off",
+            "move away from what the model says without the prompt",
+            None,
+        ),
+        (
+            "negative_prompt_ids",
+            "ids",
+            "ids",
+            "what to move away from instead of the prompt's last token",
+            None,
+        ),
+        ("negative_prompt", "text", "a text", "the same as text", None),
+        (
+            "watermarking_config",
+            "json",
+            "{greenlist_ratio, bias, hashing_key, seeding_scheme, context_width}",
+            "raise a secret part of the vocabulary",
+            None,
+        ),
+    ),
+    "system": (
+        (
+            "preset",
+            "text",
+            "transformers, llama.cpp or vllm",
+            "whose order, windows, ties and silent defaults",
+            "transformers",
+        ),
+        ("order", "texts", "names of all active stages", "the chain in another order", None),
+    ),
+}
