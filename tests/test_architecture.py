@@ -36,7 +36,7 @@ SECOND = {
     "chat_limits",
     "chat_sandbox",
 }
-THIRD = {"model", "decode", "session", "loading", "search", "healing", "recording", "strategies"}
+THIRD = {"model", "decode", "session", "loading", "search", "healing", "recording", "strategies", "showcase"}
 TOP = {"cli", "explore", "__main__"}
 MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),

@@ -30,12 +30,18 @@ if TYPE_CHECKING:
     from tokenglass.loading import load, load_tokenizer
     from tokenglass.model import Model
     from tokenglass.session import Session
+    from tokenglass.strategies import Search
     from tokenglass.tokenizer import Tokenizer
     from tokenglass.types import (
+        Account,
         Candidate,
+        Chain,
+        ChainStage,
+        Effect,
         EngineInfo,
         Generation,
         NextTokens,
+        Removal,
         Sequence,
         Stage,
         Step,
@@ -46,8 +52,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Account",
     "Candidate",
+    "Chain",
+    "ChainStage",
     "ContextOverflow",
+    "Effect",
     "EngineError",
     "EngineInfo",
     "Generation",
@@ -60,6 +70,8 @@ __all__ = [
     "NextTokens",
     "NoTokenAllowed",
     "RemoteError",
+    "Removal",
+    "Search",
     "Sequence",
     "Session",
     "Stage",
@@ -77,12 +89,14 @@ __all__ = [
 
 _ERRORS = "ContextOverflow EngineError MissingDependency ModelDamaged ModelNotFound ModelUnsupported "
 _ERRORS += "NoTokenAllowed RemoteError TokenglassError TraceError Unsupported"
-_TYPES = "Candidate EngineInfo Generation NextTokens Sequence Stage Step Token Tokenization"
+_TYPES = "Account Candidate Chain ChainStage Effect EngineInfo Generation NextTokens Removal Sequence Stage "
+_TYPES += "Step Token Tokenization"
 _HOMES = {
     **dict.fromkeys(_ERRORS.split(), "errors"),
     **dict.fromkeys(_TYPES.split(), "types"),
     "GenerationConfig": "config",
     "Model": "model",
+    "Search": "strategies",
     "Session": "session",
     "Tokenizer": "tokenizer",
     "load": "loading",

@@ -25,13 +25,15 @@ from tokenglass.views.layout import next_blocks, token_facts, token_strip
 if TYPE_CHECKING:
     from tokenglass.session import Session
 
-KEYS = "Enter best  1-9 pick  u undo  r redo  t type  / find  g 10 more  ? help  q quit"
+KEYS = "Enter best  1-9 pick  u undo  y redo  t type  / find  g 10 more  ? help  q quit"
+KEYS_DRAWING = "Enter draw  1-9 pick  u undo  r reroll  t type  / find  g 10 more  ? help  q quit"
 KEYS_NARROW = "? help  q quit"
 HELP = (
-    "Enter or →  append the likeliest token",
+    "Enter or →  append the likeliest token; with --do-sample, draw one",
     "1-9 and 0   append the token of that row (0 is row 10)",
+    "r           draw the last token again, with another random number",
     "u or ←      take the last token back; nothing is lost",
-    "r           bring it back",
+    "y           bring it back",
     "t           type what comes next; a leading space counts, \\n is a newline",
     "/           look up a token: its rank and probability among all",
     "g           append 10 more; Ctrl-C stops",
@@ -39,10 +41,11 @@ HELP = (
     "q           quit; the text stays on the screen",
 )
 HELP_NARROW = (
-    "Enter  append the likeliest token",
+    "Enter  append a token",
     "1-9 0  append that row's token",
+    "r      draw the last token again",
     "u      take the last token back",
-    "r      bring it back",
+    "y      bring it back",
     "t      type what comes next",
     "/      look up a token",
     "g      10 more; Ctrl-C stops",
@@ -87,7 +90,8 @@ class Explorer:
             "right": self._best,
             "u": self._undo,
             "left": self._undo,
-            "r": self._redo,
+            "r": self._reroll,
+            "y": self._redo,
             "t": self._type,
             "/": self._look_up,
             "g": self._more,
@@ -120,6 +124,11 @@ class Explorer:
         except (TokenglassError, ValueError) as error:
             self._message = safe_message(str(error))
 
+    @property
+    def _draws(self) -> bool:
+        """Whether tokens are drawn, so that they can be drawn again."""
+        return self._session.config.mode == "sample"
+
     # ------------------------------------------------------------------ keys
 
     def _best(self) -> None:
@@ -135,11 +144,26 @@ class Explorer:
 
     def _undo(self) -> None:
         undone = self._session.undo()
-        self._moved(f"{undone.token.text} taken back; r brings it back" if undone else "this is the prompt")
+        self._moved(f"{undone.token.text} taken back; y brings it back" if undone else "this is the prompt")
 
     def _redo(self) -> None:
         redone = self._session.redo()
         self._moved(f"{redone.token.text} is back" if redone else "nothing was taken back here")
+
+    def _reroll(self) -> None:
+        """Another draw at the place of the last token; that token stays in the tree."""
+        if not self._draws:
+            raise ValueError("nothing is drawn in a greedy run; start with --do-sample")
+        if not self._session.steps:
+            raise ValueError("nothing was drawn yet; Enter draws a token")
+        self._session.undo()
+        try:
+            step = self._session.step(reroll=True)
+        except (TokenglassError, ValueError):
+            self._session.redo()
+            raise
+        assert isinstance(step, Step)
+        self._moved(step.why())
 
     def _type(self) -> None:
         text = self._ask("next text (a leading space counts): ")
@@ -213,7 +237,8 @@ class Explorer:
         below = ["", *self._screen.painted([Line(self._message)])] if self._message else []
         if keys:
             below += [] if below else [""]
-            below += self._screen.painted([Line(KEYS if cell_width(KEYS) <= width else KEYS_NARROW, "facts")])
+            line = KEYS_DRAWING if self._draws else KEYS
+            below += self._screen.painted([Line(line if cell_width(line) <= width else KEYS_NARROW, "facts")])
         if self._helping:
             table = self._help_lines(width)
         else:

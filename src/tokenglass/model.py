@@ -19,9 +19,8 @@ from tokenglass.chain import plan as make_plan
 from tokenglass.decode import decode, decode_samples, limits_of, reader_of, written
 from tokenglass.engines.base import Engine
 from tokenglass.search.paths import Reading
-from tokenglass.strategies import Run, searching
+from tokenglass.strategies import Search, searching
 from tokenglass.types import Chain, EngineInfo, Generation, NextTokens, Step, Tokenization
-from tokenglass.types import Sequence as Written
 
 if TYPE_CHECKING:
     from tokenglass.healing import Healing
@@ -211,7 +210,7 @@ class Model:
         if plan.config.mode in configuration.SEARCHES:
             name = plan.config.mode.replace("_", " ")
             raise ValueError(f"{name} settles its text at the end; use model.search or model.generate")
-        if (plan.config["num_return_sequences"] or 1) > 1:
+        if plan.config["num_return_sequences"] > 1:
             raise ValueError("stream writes one text; use model.generate for num_return_sequences above 1")
         plan, ids, _ = self._healed(plan, config, ids)
         return decode(self.engine, self.tokenizer, ids, plan)
@@ -238,10 +237,10 @@ class Model:
         plan, ids, healing = self._healed(self.plan(config, ids), config, ids)
         records: tuple[SearchStep, ...] = ()
         if plan.config.mode in configuration.SEARCHES:
-            film = Film(searching(self.engine, self.tokenizer, ids, plan))
-            records, sequences = tuple(film), film.sequences
+            search = searching(self.engine, self.tokenizer, ids, plan)
+            records, sequences = tuple(search), search.sequences
         else:
-            n = plan.config["num_return_sequences"] or 1
+            n = plan.config["num_return_sequences"]
             steps: list[list[Step]] = [[] for _ in range(n)]
             for sample, step in decode_samples(self.engine, self.tokenizer, ids, plan, n):
                 steps[sample].append(step)
@@ -258,7 +257,7 @@ class Model:
 
     def search(
         self, prompt: Prompt, *, chat_template_kwargs: Mapping[str, Any] | None = None, **config: Any
-    ) -> Film:
+    ) -> Search:
         """A search as it goes: iterate for its records, then read `sequences`.
 
         Raises:
@@ -271,7 +270,7 @@ class Model:
                 "these keywords ask for no search; set num_beams, penalty_alpha with top_k, dola_layers, "
                 "assistant_model or prompt_lookup_num_tokens, or use model.stream"
             )
-        return Film(searching(self.engine, self.tokenizer, ids, plan))
+        return searching(self.engine, self.tokenizer, ids, plan)
 
     def chain(self, **config: Any) -> Chain:
         """The stages in force under a configuration, in order, with where each value came from.
@@ -313,21 +312,3 @@ class Model:
 
         healing = heal(self.engine, self.tokenizer, ids)
         return self.plan(config, healing.prompt_ids), healing.prompt_ids, healing
-
-
-class Film:
-    """A running search: iterate for its records; afterwards `sequences` holds the texts, best first."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self.sequences: tuple[Written, ...] = ()
-
-    def __iter__(self) -> Iterator[SearchStep]:
-        return self
-
-    def __next__(self) -> SearchStep:
-        try:
-            return next(self._run)
-        except StopIteration as end:
-            self.sequences = end.value or self.sequences
-            raise

@@ -119,12 +119,12 @@ class Session:
     # ----------------------------------------------------------------- moves
 
     @overload
-    def step(self, n: int = 1, token: None = None, *, reroll: bool = False) -> Step | list[Step]: ...
+    def step(self, n: int = 1, token: None = None, reroll: bool = False) -> Step | list[Step]: ...
     @overload
     def step(self, n: int = 1, *, token: int) -> Step: ...
     @overload
     def step(self, n: int = 1, *, token: str) -> Step | list[Step]: ...
-    def step(self, n: int = 1, token: int | str | None = None, *, reroll: bool = False) -> Step | list[Step]:
+    def step(self, n: int = 1, token: int | str | None = None, reroll: bool = False) -> Step | list[Step]:
         """Write the token that the configuration picks, or a given one.
 
         Args:
@@ -220,7 +220,7 @@ class Session:
         if plan.config.mode in SEARCHES:
             name = plan.config.mode.replace("_", " ")
             raise ValueError(f"a session writes token by token, which {name} cannot; use model.search")
-        if (plan.config["num_return_sequences"] or 1) > 1:
+        if plan.config["num_return_sequences"] > 1:
             raise ValueError("a session writes one text; fork it for another, or use model.generate")
         # a session has no clock, and no limit but the context unless one was asked for
         limits = replace(limits_of(plan.config), max_time=None)

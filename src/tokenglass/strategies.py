@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from tokenglass import search
@@ -17,8 +17,31 @@ Choices = tuple[Any, dict[str, Any]]  # the options of a search, and further arg
 Run = Generator[SearchStep, None, tuple[Sequence, ...]]
 
 
-def searching(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], plan: Plan) -> Run:
-    """The search of a plan, ready to go: yields a record of each step, returns the texts, best first.
+class Search:
+    """A search as it goes: iterate for its records; afterwards `sequences` holds the texts, best first."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._sequences: tuple[Sequence, ...] = ()
+
+    @property
+    def sequences(self) -> tuple[Sequence, ...]:
+        """The finished texts, best first; empty until the last record was taken."""
+        return self._sequences
+
+    def __iter__(self) -> Iterator[SearchStep]:
+        return self
+
+    def __next__(self) -> SearchStep:
+        try:
+            return next(self._run)
+        except StopIteration as end:
+            self._sequences = end.value or self._sequences
+            raise
+
+
+def searching(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], plan: Plan) -> Search:
+    """The search of a plan, ready to go.
 
     Args:
         engine: gives logits for ids.
@@ -30,15 +53,17 @@ def searching(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...
     options, more = _OPTIONS[plan.config.mode](plan.config, engine, vocabulary)
     drawing = () if plan.config.mode in _NEVER_DRAW else ("source",)
     arguments: dict[str, Any] = {name: plan.source() for name in drawing} | more
-    return run(
-        engine,
-        vocabulary,
-        prompt_ids,
-        options,
-        plan.stages,
-        limits=limits_of(plan.config),
-        negative_ids=plan.negative_ids,
-        **arguments,
+    return Search(
+        run(
+            engine,
+            vocabulary,
+            prompt_ids,
+            options,
+            plan.stages,
+            limits=limits_of(plan.config),
+            negative_ids=plan.negative_ids,
+            **arguments,
+        )
     )
 
 
@@ -58,9 +83,9 @@ _RUNS: dict[str, Callable[..., Any]] = {
 def _beams(config: GenerationConfig) -> dict[str, Any]:
     return {
         "num_beams": config["num_beams"],
-        "num_return_sequences": config["num_return_sequences"] or 1,
-        "length_penalty": _or(config["length_penalty"], 1.0),
-        "early_stopping": _or(config["early_stopping"], False),
+        "num_return_sequences": config["num_return_sequences"],
+        "length_penalty": config["length_penalty"],
+        "early_stopping": config["early_stopping"],
         "do_sample": config.sampling,
     }
 
@@ -75,7 +100,7 @@ def _beam_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabula
 
 
 def _group_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    groups, penalty = config["num_beam_groups"], _or(config["diversity_penalty"], 0.0)
+    groups, penalty = config["num_beam_groups"], config["diversity_penalty"]
     options = search.DiverseBeamOptions(
         **_beams(config),
         num_beam_groups=groups,
@@ -101,8 +126,8 @@ def _dola_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabula
 
 def _assisted_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
     options = search.AssistedOptions(
-        num_assistant_tokens=_or(config["num_assistant_tokens"], 20),
-        num_assistant_tokens_schedule=_or(config["num_assistant_tokens_schedule"], "constant"),
+        num_assistant_tokens=config["num_assistant_tokens"],
+        num_assistant_tokens_schedule=config["num_assistant_tokens_schedule"],
         assistant_confidence_threshold=_or(config["assistant_confidence_threshold"], 0.0),
         do_sample=config.sampling,
     )

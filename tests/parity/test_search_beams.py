@@ -127,7 +127,7 @@ def test_steps_hold_the_models_own_numbers() -> None:
         logprobs = log_softmax(rows[len(prompt) + i - 1])
         assert step.logprob == pytest.approx(logprobs[step.id], abs=MARGIN)
         assert [s.name for s in step.stages] == ["model", "repetition_penalty", "bad_words_ids"]
-        assert step.removed.get(7, "bad_words_ids") == "bad_words_ids"
+        assert [removal.stage for removal in step.removed.values()] == ["bad_words_ids"] * (7 in step.top_ids)
         assert 0 < step.p_final <= 1
 
 
@@ -170,3 +170,41 @@ def test_prefix_function_brings_back_tokens_only_where_all_beams_are_dead() -> N
                 pad_token_id=PAD,
             )
         assert [list(s.ids) for s in got] == out[:, 3:].tolist()
+
+
+@pytest.mark.parametrize("early_stopping", [False, True, "never"])
+def test_when_time_is_up_the_beams_finish(early_stopping: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`max_time` is a stopping criterion that ends every candidate at once; theirs fires here at a length."""
+    import torch
+    from transformers import StoppingCriteria, StoppingCriteriaList
+
+    ours, theirs = pair("neox-4-of-16")
+    rng = np.random.default_rng(5)
+
+    class TimeIsUp(StoppingCriteria):
+        def __call__(self, input_ids: Any, scores: Any, **more: Any) -> Any:
+            return torch.full((len(input_ids),), input_ids.shape[1] >= len(prompt) + 3, dtype=torch.bool)
+
+    for _ in range(COUNT):
+        prompt = rng.integers(3, PAD, 4).tolist()
+        kept = {"num_beams": 3, "num_return_sequences": 2, "early_stopping": early_stopping}
+        eos = likely(theirs, prompt, 8)[5:]
+        rows, scores = reference(
+            theirs,
+            prompt,
+            {
+                **kept,
+                "max_new_tokens": 20,
+                "eos_token_id": eos,
+                "stopping_criteria": StoppingCriteriaList([TimeIsUp()]),
+            },
+        )
+        clock = iter([0.0, 1.0, 2.0])  # the start and two steps in time
+        monkeypatch.setattr("tokenglass.search.limits.time.monotonic", lambda clock=clock: next(clock, 9.0))
+        limits = Limits(max_new_tokens=20, eos_ids=tuple(eos), max_time=5.0)
+        steps, got = film(beam_search(ours, Ids(), prompt, BeamOptions(**kept), (), limits=limits))
+        if smallest_margin(steps) > MARGIN:
+            assert [list(s.ids) for s in got] == rows
+            assert [s.score for s in got] == pytest.approx(scores, abs=SCORE)
+        assert len(steps) <= 3
+        assert all(s.finish_reason == ("eos" if s.ids[-1] in eos else "time") for s in got)

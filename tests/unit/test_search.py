@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.stats import chisquare
+from scipy.special import logsumexp, softmax
+from scipy.stats import chisquare, entropy
 
 from tests.conftest import FULL
 from tests.support import EOS, SIZE, ByteTokenizer, writes
@@ -17,7 +18,8 @@ from tokenglass.engines.table import TableEngine
 from tokenglass.errors import ContextOverflow, NoTokenAllowed, Unsupported
 from tokenglass.random import Philox
 from tokenglass.search.hypotheses import Finished, NBest
-from tokenglass.stages import SuppressTokens, Temperature, TopK
+from tokenglass.stages import GuidanceScale, Row, SuppressTokens, Temperature, TopK
+from tokenglass.stages.books import overview
 
 NAMES: Any = ByteTokenizer()
 
@@ -368,3 +370,61 @@ def test_wrong_values_are_refused_by_name(make: Any, message: str) -> None:
     with pytest.raises(ValueError) as caught:
         make()
     assert message in str(caught.value)
+
+
+def test_guided_beams_find_the_best_of_all_guided_texts() -> None:
+    """Nothing is pruned: the result is the best sum of s (lp - lp_u) + lp_u over all 5 ** 3 texts."""
+    engine, scale, negative = table(5, 1), 1.8, (4, 0)
+    options = search.BeamOptions(num_beams=30, early_stopping="never", length_penalty=0.0)
+    limits = search.Limits(max_new_tokens=3)
+    run = search.beam_search(
+        engine, NAMES, [2], options, [GuidanceScale(scale)], limits=limits, negative_ids=negative
+    )
+    _, (got,) = film(run)
+
+    def guided(ids: tuple[int, ...]) -> float:
+        total = 0.0
+        for i, token_id in enumerate(ids):
+            own, other = (logprobs(engine, (*start, *ids[:i]))[token_id] for start in ((2,), negative))
+            total += scale * (own - other) + other
+        return total
+
+    sums = {ids: guided(ids) for ids in product(range(5), repeat=3)}
+    best = max(sums, key=lambda ids: sums[ids])
+    assert got.ids == best
+    assert got.score == pytest.approx(sums[best], abs=1e-5)
+
+
+@pytest.mark.parametrize("do_sample", [False, True])
+def test_beams_out_of_time_return_what_they_have(do_sample: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is up during the third step: all its candidates end there, at one moment, and the best is kept."""
+    clock = iter([0.0, 1.0, 2.0, 9.0])  # the start, then once a step
+    monkeypatch.setattr("tokenglass.search.limits.time.monotonic", lambda: next(clock))
+    engine, options = table(6, 3), search.BeamOptions(num_beams=3, do_sample=do_sample)
+    limits = search.Limits(max_new_tokens=50, max_time=5.0)
+    steps, (got,) = film(search.beam_search(engine, NAMES, [1], options, limits=limits, source=Philox(1)))
+    assert [step.stop for step in steps] == [None, None, "every candidate ends its text"]
+    assert {c.finish_reason for c in steps[-1].candidates} == {"time"}
+    assert len(got.ids) == 3 and got.finish_reason == "time"
+    finished = sorted((c for c in steps[-1].candidates if c.rank <= 3), key=lambda c: -c.total)
+    assert got.score == pytest.approx(finished[0].total / 3)
+
+
+def test_a_step_holds_the_rows_own_top_and_sums() -> None:
+    """Against scipy and a full sort, with equal logits and masked ones among them."""
+    rng = np.random.default_rng(4)
+    for size in (1, 3, 64, 65, 700, 5000):
+        for _ in range(20):
+            logits = np.round(rng.normal(size=size) * 3, int(rng.integers(0, 4))).astype(np.float32)
+            logits[rng.random(size) < rng.choice([0.0, 0.5, 0.99])] = -np.inf
+            logits[int(rng.integers(size))] = 1.5
+            short = overview(Row.of(logits), 64)
+            order = sorted(range(size), key=lambda i: (-logits[i], i))
+            assert short.top_ids.tolist() == order[:64]
+            assert short.top_scores.tolist() == logits[order[:64]].tolist()
+            p = softmax(logits.astype(np.float64))
+            assert short.logsumexp == pytest.approx(logsumexp(logits.astype(np.float64)), abs=1e-5)
+            assert short.entropy_bits == pytest.approx(entropy(p, base=2), abs=1e-4)
+            assert short.top_p == pytest.approx(p[order[:64]], abs=1e-6)
+            token_id = int(rng.integers(size))
+            assert short.rank(token_id) == order.index(token_id) + 1

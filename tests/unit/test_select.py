@@ -55,6 +55,21 @@ def given(u: float) -> Context:
     return Context((0,), source=Fixed(u))
 
 
+@pytest.mark.parametrize("masked", [0.0, 0.3, 0.95])
+def test_draw_from_a_long_row_takes_the_cell_of_the_plain_running_sum(masked: float) -> None:
+    """Longer than what is summed at once, and with holes: against one running sum over all, in float64."""
+    rng = np.random.default_rng(4)
+    scores = (rng.normal(size=50_000) * 2).astype(np.float32)
+    scores[rng.random(50_000) < masked] = -np.inf
+    ends = np.cumsum(np.exp(scores.astype(np.float64) - float(scores.max())))
+    ends /= ends[-1]
+    for u in (0.0, *rng.random(40), 1.0 - 2.0**-53):
+        choice = choose_by_id(Row.of(scores), u)
+        index = min(int(np.searchsorted(ends, u, side="right")), int(np.flatnonzero(scores > -np.inf)[-1]))
+        assert choice.token_id == index
+        assert choice.cdf == pytest.approx((ends[index - 1] if index else 0.0, ends[index]), abs=1e-12)
+
+
 @pytest.mark.parametrize(
     ("u", "token_id", "cell"),
     [

@@ -1,11 +1,10 @@
-"""What every stage has in common: purity, documentation, and room for stages made by the user."""
+"""What every stage has in common: purity, documentation, parameters as data."""
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
-from dataclasses import dataclass, is_dataclass
-from typing import Any
+from dataclasses import is_dataclass
 
 import numpy as np
 import pytest
@@ -45,8 +44,6 @@ from tokenglass.stages import (
     TypicalP,
     Watermark,
     Xtc,
-    as_stage,
-    run,
 )
 
 HF, LLAMA = False, True
@@ -153,59 +150,3 @@ def test_stages_without_anything_to_do_hand_back_the_same_row() -> None:
 
 def test_parameters_are_data() -> None:
     assert dict(TopK(5).params) == {"k": 5, "min_keep": 1, "tie": "keep_all"}
-
-
-@dataclass(frozen=True)
-class LastWord(BaseStage):
-    """A stage made outside the package: after n steps only one token may follow; it counts them itself."""
-
-    token_id: int
-    n: int
-    name = "last_word"
-
-    def start(self) -> int:
-        """Steps so far."""
-        return 0
-
-    def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
-        """The row, or the one token."""
-        return (
-            row if state < self.n else AllowedTokens((self.token_id,)).apply(row, context, None)[0]
-        ), state + 1
-
-
-def test_a_stage_from_outside_works_like_a_built_in() -> None:
-    """One small class; its state is a value that the caller carries, so that a step can be run again."""
-    chain = [LastWord(1, n=1), TopK(2)]
-    row = Row.of([3.0, 2.0, 1.0])
-    first = run(chain, row, Context())
-    second = run(chain, row, Context(), first.states)
-    again = run(chain, row, Context(), first.states)
-    assert first.row.argmax == 0
-    assert second.row.argmax == again.row.argmax == 1
-    assert second.stages[1].name == "last_word"
-    assert second.stages[1].params == {"token_id": 1, "n": 1}
-    assert second.removed[0] == "last_word"
-
-
-def test_a_plain_function_is_a_stage() -> None:
-    def louder(scores: np.ndarray) -> np.ndarray:
-        scores *= 2
-        return scores
-
-    row = Row.of([1.0, 2.0])
-    ledger = run([as_stage(louder)], row, Context())
-    assert ledger.row.scores.tolist() == [2.0, 4.0]
-    assert row.scores.tolist() == [1.0, 2.0]
-    assert ledger.stages[1].name == "louder"
-
-
-@pytest.mark.parametrize("result", [None, [1.0], "ab", np.zeros((1, 2))])
-def test_a_function_that_returns_no_row_is_told_what_to_return(result: Any) -> None:
-    with pytest.raises(ValueError, match="must return 2 numbers, one for each token"):
-        as_stage(lambda scores: result)([0.0, 1.0])  # type: ignore[operator]
-
-
-def test_something_that_is_no_stage_is_refused() -> None:
-    with pytest.raises(TypeError, match="a stage must be a function of the scores or have name and apply"):
-        as_stage(3)  # type: ignore[arg-type]

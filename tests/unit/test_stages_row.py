@@ -29,6 +29,7 @@ from tokenglass.stages import (
     Xtc,
     run,
 )
+from tokenglass.stages.candidates import total
 from tokenglass.stages.ranking import best_first, reach, top
 from tokenglass.stages.row import MASKED
 
@@ -74,7 +75,7 @@ def scores_for(seed: int, size: int, kind: str) -> np.ndarray:
     chain=st.lists(st.sampled_from(STAGES), min_size=1, max_size=7),
     ask=st.lists(st.sampled_from(["ranked", "moments", "probs"]), max_size=3),
     seed=st.integers(0, 10_000),
-    size=st.sampled_from([12, 60, 1500, 5000]),
+    size=st.sampled_from([12, 60, 1500, 5000, 20_000]),
     kind=st.sampled_from(["smooth", "ties", "holes"]),
 )
 def test_a_row_that_came_through_a_chain_equals_a_fresh_one(
@@ -193,6 +194,13 @@ def test_best_first_equals_a_stable_sort(size: int) -> None:
         assert best_first(values).tolist() == np.argsort(-values, kind="stable").tolist()
 
 
+def test_best_first_of_mostly_masked_values_equals_a_stable_sort() -> None:
+    """The masked ones, which it does not sort, stand last by index."""
+    values = values_with_ties(3, 30_000)
+    values[np.random.default_rng(3).random(30_000) < 0.8] = -np.inf
+    assert best_first(values).tolist() == np.argsort(-values, kind="stable").tolist()
+
+
 @pytest.mark.parametrize("n", [1, 7, 300, 4000])
 def test_top_is_a_head_of_the_full_order_cut_between_unequal_values(n: int) -> None:
     for seed in range(6):
@@ -203,6 +211,38 @@ def test_top_is_a_head_of_the_full_order_cut_between_unequal_values(n: int) -> N
         assert len(found) >= n
         assert found.tolist() == full[: len(found)].tolist()
         assert len(found) == 20_000 or values[full[len(found)]] < values[found[-1]]
+
+
+def test_rows_too_long_to_sort_are_narrowed_by_id() -> None:
+    """3,000 of 20,000 stay: too many to rank, few enough for a list, which later stages share."""
+    scores = np.random.default_rng(5).normal(size=20_000).astype(np.float32)
+    least = np.sort(scores)[-3000]
+    row = Row.of(scores).kept_where(None, scores >= least)
+    assert row.few is not None
+    assert row.few.tolist() == np.flatnonzero(scores >= least).tolist()
+    for stage in (TopP(0.99), TypicalP(0.9), MinP(0.1), TopK(2000), SuppressTokens((0, 1, 2))):
+        row, _ = stage.apply(row, CONTEXT, None)
+        fresh, _ = stage.apply(Row.of(row.scores), CONTEXT, None)
+        again, _ = stage.apply(row, CONTEXT, None)
+        np.testing.assert_array_equal(again.scores, fresh.scores)
+        assert_true_to_scores(row)
+
+
+def test_running_sums_are_those_of_a_plain_loop() -> None:
+    """Float32, one after another: the order of additions decides llama.cpp's last bits."""
+    values = (np.random.default_rng(6).normal(size=10_000) * 100).astype(np.float32)
+    expected = np.float32(0.0)
+    for value in values:
+        expected += value
+    assert total(values) == expected
+    assert total(values[:0]) == 0.0
+
+
+def test_huge_scores_do_not_overflow_in_silence_or_with_a_warning() -> None:
+    """A repetition penalty grown past float32's range: sigma is inf, so every token is near enough."""
+    row = Row.of([1.0, 2.0, -3e38] * 2000, candidates=True)
+    assert np.isfinite(TopNSigma(1.0).apply(row, CONTEXT, None)[0].scores).all()
+    assert TopP(0.9).apply(Row.of(row.scores), CONTEXT, None)[0].argmax == 1
 
 
 def test_reach_finds_where_a_running_sum_passes_its_mark() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenglass.config import FIELDS, GenerationConfig, acts
+from tokenglass.config import FIELDS, GenerationConfig
 
 _OURS = frozenset(
     "preset order seed rng negative_prompt bad_words regex choice json_schema grammar".split()
@@ -43,7 +43,7 @@ def _arguments(config: GenerationConfig) -> list[tuple[str, Any]]:
     shown: list[tuple[str, Any]] = [("max_new_tokens", config.max_new_tokens)]
     for field in FIELDS:
         name = field.name
-        if name in _OURS or name in ("max_new_tokens", "max_length") or not acts(field.when, config.values):
+        if name in _OURS or name in ("max_new_tokens", "max_length") or not config.acts(name):
             continue
         value = config[name]
         given = config.sources.get(name) in ("you", "generation_config.json")
@@ -85,6 +85,6 @@ def _notes(config: GenerationConfig) -> list[str]:
         notes.append("drawn from the same distribution by other random numbers; rng='torch' reproduces them")
     for name in sorted(_OURS - {"preset", "order", "seed", "rng"}):
         field = next(f for f in FIELDS if f.name == name)
-        if config[name] is not None and config[name] != field.default and acts(field.when, config.values):
+        if config[name] is not None and config[name] != field.default and config.acts(name):
             notes.append(f"no equivalent in transformers: {name}={_python(config[name])}")
     return notes

@@ -58,33 +58,29 @@ def min_p(w: Workshop) -> Stage | None:
 
 
 def temperature(w: Workshop) -> Stage | None:
-    """Also where it is 0: then one candidate is left."""
-    if w["temperature"] == 0.0 or not w.config.sampling:
-        return stages.Temperature(0.0)
-    return makers.temperature(w)
+    """Also where it is 0, which leaves one candidate."""
+    return makers.temperature(w) if w.config.sampling else stages.Temperature(0.0)
 
 
-_BIAS = ("logit_bias", logit_bias, ("logit_bias", "ignore_eos"))
+_BIAS = (logit_bias, ("logit_bias", "ignore_eos"))
 _TEMPERATURE = (
-    "temperature",
     temperature,
     ("temperature", "dynatemp_range", "dynatemp_exponent", "do_sample"),
 )
 CHAIN = (
-    ("structure", makers.structure, makers.STRUCTURES),
+    (makers.structure, makers.STRUCTURES),
     _BIAS,
     (
-        "penalties",
         penalties,
         ("repetition_penalty", "frequency_penalty", "presence_penalty", "repeat_last_n"),
     ),
-    ("dry", makers.dry, DRY),
-    ("top_n_sigma", makers.top_n_sigma, ("top_n_sigma",)),
-    ("top_k", top_k, ("top_k",)),
-    ("typical_p", typical_p, ("typical_p",)),
-    ("top_p", top_p, ("top_p",)),
-    ("min_p", min_p, ("min_p",)),
-    ("xtc", makers.xtc, ("xtc_probability", "xtc_threshold")),
+    (makers.dry, DRY),
+    (makers.top_n_sigma, ("top_n_sigma",)),
+    (top_k, ("top_k",)),
+    (typical_p, ("typical_p",)),
+    (top_p, ("top_p",)),
+    (min_p, ("min_p",)),
+    (makers.xtc, ("xtc_probability", "xtc_threshold")),
     _TEMPERATURE,
 )
-MIROSTAT = (("structure", makers.structure, makers.STRUCTURES), _BIAS, _TEMPERATURE)
+MIROSTAT = ((makers.structure, makers.STRUCTURES), _BIAS, _TEMPERATURE)

@@ -17,10 +17,11 @@ from tokenglass.config.values import require
 from tokenglass.errors import Unsupported
 from tokenglass.stages.base import Stage
 from tokenglass.stages.dry import breakers_from_text
+from tokenglass.stages.grammar_sources import Keyword
 from tokenglass.stages.words import words_from_text
 from tokenglass.tokenizer import Tokenizer
 
-STRUCTURES = ("regex", "choice", "json_schema", "grammar")
+STRUCTURES: tuple[Keyword, ...] = ("regex", "choice", "json_schema", "grammar")
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def bad_words_ids(w: Workshop) -> Stage | None:
             _in_vocabulary("bad_words_ids", entry, w)
             sequences.append(tuple(entry))
     if texts:
-        words = words_from_text(texts, w.encode)
+        words = words_from_text(texts, w.encode, w.tokenizer)
         sequences += words.sequences
         w.warnings.extend(words.warnings)
     return stages.BadWords(tuple(dict.fromkeys(sequences))) if sequences else None
@@ -204,9 +205,9 @@ def structure(w: Workshop) -> Stage | None:
     """A regular expression, a choice, a JSON Schema or a grammar."""
     for keyword in STRUCTURES:
         if w[keyword] is not None:
-            from tokenglass.stages.grammar import grammar_stage
+            from tokenglass.stages.grammar import Grammar
 
-            return grammar_stage(keyword, w[keyword], w.tokenizer, w.vocab_size)
+            return Grammar(keyword, w[keyword], w.tokenizer)
     return None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenglass.chain.code import transformers_code
 from tokenglass.chain.makers import Workshop
-from tokenglass.chain.presets import USER, Line, lines
+from tokenglass.chain.presets import Line, lines
 from tokenglass.chain.selectors import described, selector
 from tokenglass.config import BY_NAME, GenerationConfig
 from tokenglass.random import Philox, Source
@@ -20,6 +20,26 @@ from tokenglass.tokenizer import Tokenizer
 from tokenglass.types import Chain, ChainStage
 
 _TRUNCATION = frozenset("top_h top_n_sigma top_k top_p min_p typical_p epsilon_cutoff eta_cutoff".split())
+
+# class of a processor of transformers -> the stage it stands for
+_PROCESSORS = {
+    "UnbatchedClassifierFreeGuidanceLogitsProcessor": "guidance_scale",
+    "SequenceBiasLogitsProcessor": "sequence_bias",
+    "EncoderRepetitionPenaltyLogitsProcessor": "encoder_repetition_penalty",
+    "RepetitionPenaltyLogitsProcessor": "repetition_penalty",
+    "NoRepeatNGramLogitsProcessor": "no_repeat_ngram_size",
+    "EncoderNoRepeatNGramLogitsProcessor": "encoder_no_repeat_ngram_size",
+    "NoBadWordsLogitsProcessor": "bad_words_ids",
+    "MinLengthLogitsProcessor": "min_length",
+    "MinNewTokensLengthLogitsProcessor": "min_new_tokens",
+    "PrefixConstrainedLogitsProcessor": "prefix_allowed_tokens_fn",
+    "ForcedBOSTokenLogitsProcessor": "forced_bos_token_id",
+    "ForcedEOSTokenLogitsProcessor": "forced_eos_token_id",
+    "InfNanRemoveLogitsProcessor": "remove_invalid_values",
+    "ExponentialDecayLengthPenalty": "exponential_decay_length_penalty",
+    "SuppressTokensLogitsProcessor": "suppress_tokens",
+    "SuppressTokensAtBeginLogitsProcessor": "begin_suppress_tokens",
+}
 
 
 @dataclass(frozen=True)
@@ -141,7 +161,7 @@ def plan(config: GenerationConfig, tokenizer: Tokenizer, vocab_size: int, prompt
         config = replace(config, no_effect=tuple(dict.fromkeys(silent)))
     return Plan(
         config,
-        _ordered(taken, config["order"]),
+        _ordered(_replaced(taken), config["order"]),
         selector(config),
         _negative(workshop, prompt_ids),
         tuple(workshop.warnings),
@@ -149,12 +169,20 @@ def plan(config: GenerationConfig, tokenizer: Tokenizer, vocab_size: int, prompt
 
 
 def _entries(line: Line, workshop: Workshop) -> list[Entry]:
-    name, make, keywords = line
-    if name == USER:
-        own = [as_processor(item) for item in workshop[USER] or ()]
+    make, keywords = line
+    if make is None:
+        own = [as_processor(item) for item in workshop["logits_processor"] or ()]
         return [Entry(stage, stage.name, keywords) for stage in own]
     stage = make(workshop)
     return [] if stage is None else [Entry(stage, stage.name, keywords)]
+
+
+def _replaced(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """Transformers puts a processor of the user's in the place of its own of the same class."""
+    own = {entry.name: entry for entry in entries}
+    takes = {name: own[kind] for kind, name in _PROCESSORS.items() if kind in own and name in own}
+    moved = {entry.name for entry in takes.values()}
+    return [takes.get(entry.name, entry) for entry in entries if entry.name not in moved]
 
 
 def _ordered(entries: Sequence[Entry], order: Sequence[str] | None) -> tuple[Entry, ...]:

@@ -13,53 +13,51 @@ from tokenglass.chain import llamacpp, makers, vllm
 from tokenglass.chain.makers import Maker
 from tokenglass.config import Preset
 
-Line = tuple[str, Maker, tuple[str, ...]]  # name in the chain, maker, the keywords it stands for
-USER = "logits_processor"
+Line = tuple[Maker | None, tuple[str, ...]]  # the maker, and the keywords it stands for; None: the user's own
 
 _PROCESSORS: tuple[Line, ...] = (
-    ("guidance_scale", makers.guidance_scale, ("guidance_scale", "negative_prompt_ids", "negative_prompt")),
-    ("sequence_bias", makers.sequence_bias, ("sequence_bias",)),
-    ("logit_bias", makers.logit_bias, ("logit_bias",)),
-    ("encoder_repetition_penalty", makers.encoder_repetition_penalty, ("encoder_repetition_penalty",)),
-    ("repetition_penalty", makers.repetition_penalty, ("repetition_penalty",)),
-    ("frequency_penalty", makers.frequency_penalty, ("frequency_penalty",)),
-    ("presence_penalty", makers.presence_penalty, ("presence_penalty",)),
-    ("dry", makers.dry, llamacpp.DRY),
-    ("no_repeat_ngram_size", makers.no_repeat_ngram_size, ("no_repeat_ngram_size",)),
-    ("encoder_no_repeat_ngram_size", makers.encoder_no_repeat_ngram_size, ("encoder_no_repeat_ngram_size",)),
-    ("bad_words_ids", makers.bad_words_ids, ("bad_words_ids", "bad_words")),
-    ("allowed_token_ids", makers.allowed_token_ids, ("allowed_token_ids",)),
-    ("min_length", makers.min_length, ("min_length",)),
-    ("min_new_tokens", makers.min_new_tokens, ("min_new_tokens",)),
-    ("prefix_allowed_tokens_fn", makers.prefix_allowed_tokens_fn, ("prefix_allowed_tokens_fn",)),
-    ("structure", makers.structure, makers.STRUCTURES),
-    ("forced_bos_token_id", makers.forced_bos_token_id, ("forced_bos_token_id",)),
-    ("forced_eos_token_id", makers.forced_eos_token_id, ("forced_eos_token_id",)),
-    ("remove_invalid_values", makers.remove_invalid_values, ("remove_invalid_values",)),
+    (makers.guidance_scale, ("guidance_scale", "negative_prompt_ids", "negative_prompt")),
+    (makers.sequence_bias, ("sequence_bias",)),
+    (makers.logit_bias, ("logit_bias",)),
+    (makers.encoder_repetition_penalty, ("encoder_repetition_penalty",)),
+    (makers.repetition_penalty, ("repetition_penalty",)),
+    (makers.frequency_penalty, ("frequency_penalty",)),
+    (makers.presence_penalty, ("presence_penalty",)),
+    (makers.dry, llamacpp.DRY),
+    (makers.no_repeat_ngram_size, ("no_repeat_ngram_size",)),
+    (makers.encoder_no_repeat_ngram_size, ("encoder_no_repeat_ngram_size",)),
+    (makers.bad_words_ids, ("bad_words_ids", "bad_words")),
+    (makers.allowed_token_ids, ("allowed_token_ids",)),
+    (makers.min_length, ("min_length",)),
+    (makers.min_new_tokens, ("min_new_tokens",)),
+    (makers.prefix_allowed_tokens_fn, ("prefix_allowed_tokens_fn",)),
+    (makers.structure, makers.STRUCTURES),
+    (makers.forced_bos_token_id, ("forced_bos_token_id",)),
+    (makers.forced_eos_token_id, ("forced_eos_token_id",)),
+    (makers.remove_invalid_values, ("remove_invalid_values",)),
     (
-        "exponential_decay_length_penalty",
         makers.exponential_decay_length_penalty,
         ("exponential_decay_length_penalty",),
     ),
-    ("suppress_tokens", makers.suppress_tokens, ("suppress_tokens", "ignore_eos")),
-    ("begin_suppress_tokens", makers.begin_suppress_tokens, ("begin_suppress_tokens",)),
-    (USER, lambda w: None, (USER,)),
+    (makers.suppress_tokens, ("suppress_tokens", "ignore_eos")),
+    (makers.begin_suppress_tokens, ("begin_suppress_tokens",)),
+    (None, ("logits_processor",)),
 )
 _WARPERS: tuple[Line, ...] = (
-    ("temperature", makers.temperature, ("temperature", "dynatemp_range", "dynatemp_exponent")),
-    ("top_h", makers.top_h, ("top_h",)),
-    ("top_n_sigma", makers.top_n_sigma, ("top_n_sigma",)),
-    ("top_k", makers.top_k, ("top_k",)),
-    ("top_p", makers.top_p, ("top_p",)),
-    ("min_p", makers.min_p, ("min_p",)),
-    ("typical_p", makers.typical_p, ("typical_p",)),
-    ("epsilon_cutoff", makers.epsilon_cutoff, ("epsilon_cutoff",)),
-    ("eta_cutoff", makers.eta_cutoff, ("eta_cutoff",)),
-    ("xtc", makers.xtc, ("xtc_probability", "xtc_threshold")),
+    (makers.temperature, ("temperature", "dynatemp_range", "dynatemp_exponent")),
+    (makers.top_h, ("top_h",)),
+    (makers.top_n_sigma, ("top_n_sigma",)),
+    (makers.top_k, ("top_k",)),
+    (makers.top_p, ("top_p",)),
+    (makers.min_p, ("min_p",)),
+    (makers.typical_p, ("typical_p",)),
+    (makers.epsilon_cutoff, ("epsilon_cutoff",)),
+    (makers.eta_cutoff, ("eta_cutoff",)),
+    (makers.xtc, ("xtc_probability", "xtc_threshold")),
 )
 _ALWAYS_LAST: tuple[Line, ...] = (
-    ("watermarking_config", makers.watermarking_config, ("watermarking_config",)),
-    ("renormalize_logits", makers.renormalize_logits, ("renormalize_logits",)),
+    (makers.watermarking_config, ("watermarking_config",)),
+    (makers.renormalize_logits, ("renormalize_logits",)),
 )
 
 

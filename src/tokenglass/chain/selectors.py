@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tokenglass.config import BY_NAME, GenerationConfig
+from tokenglass.config.modes import adapts
 from tokenglass.select import AdaptiveP, Draw, Greedy, LlamaDraw, Mirostat, MirostatV2, Selector, TorchDraw
 
 _KEYWORDS = {
@@ -39,8 +40,10 @@ def selector(config: GenerationConfig) -> Selector:
     if config["mirostat"]:
         kind = Mirostat if config["mirostat"] == 1 else MirostatV2
         return kind(config["mirostat_tau"], config["mirostat_eta"], llama)
-    if (config["adaptive_target"] or -1.0) >= 0.0:
+    if adapts(config.values):
         return AdaptiveP(config["adaptive_target"], config["adaptive_decay"], llama)
+    if config["temperature"] == 0.0 and not config["dynatemp_range"]:
+        return Greedy()  # llama.cpp: its chain leaves one candidate
     if llama is not None:
         return LlamaDraw(llama)
     return TorchDraw(config.seed) if config["rng"] == "torch" else Draw()
@@ -53,7 +56,7 @@ def described(
     keywords: tuple[str, ...] = _KEYWORDS[config.mode]
     if config["mirostat"]:
         keywords = ("mirostat", "mirostat_tau", "mirostat_eta", *keywords)
-    elif (config["adaptive_target"] or -1.0) >= 0.0 and config.sampling:
+    elif adapts(config.values) and config.sampling:
         keywords = ("adaptive_target", "adaptive_decay", *keywords)
     name = picks.name if config.mode in ("greedy", "sample") else config.mode
     parameters = {k: config[k] for k in keywords if config[k] is not None}

@@ -52,19 +52,19 @@ def top_p(w: Workshop) -> Stage | None:
 
 
 PROCESSORS = (
-    ("structure", makers.structure, makers.STRUCTURES),
-    ("allowed_token_ids", makers.allowed_token_ids, ("allowed_token_ids",)),
-    ("bad_words_ids", bad_words, ("bad_words",)),
-    ("min_new_tokens", makers.min_new_tokens, ("min_new_tokens",)),
-    ("logit_bias", logit_bias, ("logit_bias",)),
-    ("logits_processor", lambda w: None, ("logits_processor",)),
-    ("repetition_penalty", makers.repetition_penalty, ("repetition_penalty",)),
-    ("frequency_penalty", makers.frequency_penalty, ("frequency_penalty",)),
-    ("presence_penalty", makers.presence_penalty, ("presence_penalty",)),
+    (makers.structure, makers.STRUCTURES),
+    (makers.allowed_token_ids, ("allowed_token_ids",)),
+    (bad_words, ("bad_words",)),
+    (makers.min_new_tokens, ("min_new_tokens",)),
+    (logit_bias, ("logit_bias",)),
+    (None, ("logits_processor",)),
+    (makers.repetition_penalty, ("repetition_penalty",)),
+    (makers.frequency_penalty, ("frequency_penalty",)),
+    (makers.presence_penalty, ("presence_penalty",)),
 )
 WARPERS = (
-    ("temperature", temperature, ("temperature",)),
-    ("min_p", min_p, ("min_p",)),
-    ("top_k", makers.top_k, ("top_k",)),
-    ("top_p", top_p, ("top_p",)),
+    (temperature, ("temperature",)),
+    (min_p, ("min_p",)),
+    (makers.top_k, ("top_k",)),
+    (top_p, ("top_p",)),
 )

@@ -36,8 +36,16 @@ def run(argv: Sequence[str]) -> int:
 
             print(f"tokenglass {__version__}")
             return 0
-        from tokenglass.cli.app import invoke
+        if routed.command == "help":
+            from tokenglass.cli.help import OVERVIEW
 
-        return invoke(routed)
+            print(OVERVIEW)
+            return 0
+        from tokenglass.cli.options import parser
+
+        given = parser(routed.command).parse_args(routed.args)
+        from tokenglass.cli.app import invoke  # only now: a help screen needs none of it
+
+        return invoke(routed.command, given, routed.config)
 
     return reported(command, as_json=wants_json(argv))

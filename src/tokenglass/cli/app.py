@@ -1,57 +1,51 @@
-"""The commands that run a model: explore, tokens, next, generate. Each returns its exit code."""
+"""The commands that run a model: explore, tokens, next, generate, strategies. Each returns its exit code."""
 
 from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tokenglass.cli.options import parser
-from tokenglass.cli.routing import Routed, UsageError
+from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, print_json
+from tokenglass.text import safe_line
 
 if TYPE_CHECKING:
-    from tokenglass.config import GenerationConfig
     from tokenglass.model import Model
 
 Prompt = str | list[dict[str, str]]
 MOST_TYPED = 64 << 20  # bytes of standard input: a hundred times what the longest context holds
 
 
-def invoke(routed: Routed) -> int:
-    """Parse the options of a routed command and run it."""
-    if routed.command == "help":
-        from tokenglass.cli.help import OVERVIEW
-
-        print(OVERVIEW)
-        return 0
-    given = parser(routed.command).parse_args(routed.args)
-    given.config = dict(routed.config)
-    if getattr(given, "seed", None) is not None:
-        given.config["seed"] = given.seed
-    if routed.command in ("models", "doctor"):
-        return int(import_module(f"tokenglass.cli.{routed.command}").run(given))
-    return _COMMANDS[routed.command](given)
+def invoke(command: str, given: Namespace, config: Mapping[str, Any]) -> int:
+    """Run a command with its parsed options and the generation keywords that were among them."""
+    given.config = dict(config)
+    if command in ("models", "doctor"):
+        return int(import_module(f"tokenglass.cli.{command}").run(given))
+    return _COMMANDS[command](given)
 
 
 def _explore(given: Namespace) -> int:
     prompt = _prompt(given)
-    model = _load(given)
+    model = _load(given, steps=True)
+    from tokenglass.cli.checking import say_notes
+
     session = model.session(prompt, **given.config)
     tokenization = model.tokenize(prompt)
-    _tell_unused(session.config)
     if given.json:
         document = {
             "tokenization": tokenization.to_dict(),
             "next": replace(session.next, n=given.n).to_dict(),
+            "warnings": list(session.plan.warnings),
         }
         print_json({"model": model.info.name, **document})
         return 0
     from tokenglass import explore
 
+    say_notes(session.plan)
     screen = Screen()
     if screen.is_terminal and sys.stdin is not None and sys.stdin.isatty():
         return explore.Explorer(session, screen, rows=given.n).run()
@@ -86,21 +80,34 @@ def _tokens(given: Namespace) -> int:
 
 
 def _next(given: Namespace) -> int:
+    from tokenglass.cli.checking import say_notes
+
     prompt = _prompt(given)
     model = _load(given)
-    table = model.next_tokens(prompt, n=given.n, position=given.position, **given.config)
+    if given.chain:
+        return _show_chain(model, given)
+    ids = model.prompt_ids(prompt)
+    plan = model.plan(given.config, ids)
+    table = model.next_tokens(ids, n=given.n, position=given.position, **given.config)
     found = [table.lookup(text) for text in given.lookup]
-    if given.config:
-        _tell_unused(model.session(prompt, **given.config).config)
+    asked = [*given.why, *(given.lookup if table.stages else ())]
+    accounts = [table.account(text) for text in dict.fromkeys(asked)]
     if given.json:
         from tokenglass.views.rows import candidate
 
-        looked_up = {"lookup": [candidate(row) for row in found]} if found else {}
-        print_json({"model": model.info.name, **table.to_dict(), **looked_up})
+        more: dict[str, Any] = {"lookup": [candidate(row) for row in found]} if found else {}
+        more |= {"accounts": [account.to_dict() for account in accounts]} if accounts else {}
+        more |= {"warnings": list(plan.warnings)}
+        print_json({"model": model.info.name, **table.to_dict(), **more})
         return 0
-    from tokenglass.views.layout import next_blocks
+    from tokenglass.views.layout import blocks, next_blocks
+    from tokenglass.views.stages import stage_blocks
 
-    Screen().show(next_blocks(table, found))
+    say_notes(plan)
+    shown = [*next_blocks(table, found), *(stage_blocks(table) if given.stages else ())]
+    for account in accounts:
+        shown += blocks(account)
+    Screen().show(shown)
     return 0
 
 
@@ -108,27 +115,64 @@ def _generate(given: Namespace) -> int:
     from tokenglass.cli.writing import write
 
     prompt = _prompt(given)
-    named = ("max_new_tokens", "max_length", "stop_strings", "max_time")
-    config = given.config | {name: value for name in named if (value := getattr(given, name)) is not None}
     model = _load(given)
-    if config:
-        _tell_unused(model.session(prompt, **config).config)
-    return write(model, prompt, config, as_json=given.json, steps=given.steps)
+    if given.chain:
+        return _show_chain(model, given)
+    return write(model, prompt, given.config, as_json=given.json, steps=given.steps)
 
 
-_COMMANDS = {"explore": _explore, "tokens": _tokens, "next": _next, "generate": _generate}
+def _strategies(given: Namespace) -> int:
+    from tokenglass.cli.comparing import compare
+
+    prompt = _prompt(given)
+    model = _load(given, own=True)
+    return compare(model, prompt, given.only, given.config, as_json=given.json)
 
 
-def _tell_unused(config: GenerationConfig) -> None:
-    """Name the options that were accepted but change nothing, so that nobody takes them for the cause."""
-    if config.no_effect:
-        note(f"without effect in this version: {', '.join(config.no_effect)}")
+_COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
+    "explore": _explore,
+    "tokens": _tokens,
+    "next": _next,
+    "generate": _generate,
+    "strategies": _strategies,
+}
 
 
-def _load(given: Namespace) -> Model:
+def _show_chain(model: Model, given: Namespace) -> int:
+    """What would run, instead of running it."""
+    chain = model.chain(**given.config)
+    if given.json:
+        print_json({"model": model.info.name, **chain.to_dict()})
+        return 0
+    from tokenglass.views.layout import blocks
+
+    Screen().show(blocks(chain))
+    return 0
+
+
+def _load(given: Namespace, *, steps: bool = False, own: bool = False) -> Model:
+    """The model, once the keywords are known to make sense; and the model that drafts, where there is one.
+
+    Args:
+        given: the options.
+        steps: tokens are written one by one, so that no search can be asked for.
+        own: the command brings strategies of its own and checks the keywords with them.
+    """
     import tokenglass as tg
+    from tokenglass.cli.checking import check
+    from tokenglass.cli.keywords import LOADED
 
-    return tg.load(given.model, precision=given.precision)
+    if given.config and not own:
+        check(given.config, steps=steps)
+    model = tg.load(given.model, precision=given.precision)
+    if isinstance(given.config.get(LOADED), str):
+        name = given.config[LOADED]
+        if name == given.model:
+            given.config[LOADED] = model
+        else:
+            note(f"loading {safe_line(name)}, which drafts")
+            given.config[LOADED] = tg.load(name, precision=given.precision)
+    return model
 
 
 def _prompt(given: Namespace) -> Prompt:

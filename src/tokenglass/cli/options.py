@@ -1,11 +1,13 @@
 """The options of each command, in argparse: a parser library that starts in 10 ms instead of 200.
 
 One parser is built for one call. Errors are raised as `UsageError`, for `outcome` to report in one line.
+Generation keywords are read by `keywords`; they stand here for the help of `generate` only.
 """
 
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -15,10 +17,21 @@ SUMMARIES = {
     "explore": "Show the tokens of PROMPT and which may come next; on a terminal, then step by keys.",
     "tokens": "Show how TEXT is cut into tokens. Loads the tokenizer only.",
     "next": "Show which tokens may come after PROMPT, with probabilities over the full vocabulary.",
-    "generate": "Write on after PROMPT. Every generation keyword is an option, as in --eos-token-id 2.",
+    "generate": "Write on after PROMPT, with any decoding strategy.",
+    "strategies": "Write on after PROMPT with every decoding strategy, and show where each parts from greedy.",
     "models": "The models here: list them, fetch one, add a file, say where one lies, check one.",
     "doctor": "Show versions, CPU features, whether the model is here, one measured step and its memory.",
 }
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Breaks lines at spaces only, so that an option can be read and copied in one piece."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
 
 
 class Parser(argparse.ArgumentParser):
@@ -34,10 +47,36 @@ class Parser(argparse.ArgumentParser):
 def parser(command: str) -> Parser:
     """The parser of one command."""
     prog = "tokenglass" if command == "explore" else f"tokenglass {command}"
-    made = Parser(prog=prog, description=SUMMARIES[command], allow_abbrev=False)
+    made = Parser(
+        prog=prog, description=SUMMARIES[command], allow_abbrev=False, formatter_class=HelpFormatter
+    )
     _OPTIONS[command](made)
     made.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else")
+    if command == "generate":
+        _keywords(made)
     return made
+
+
+def _keywords(made: Parser) -> None:
+    """Every keyword that can be typed, under the headings of the table."""
+    from tokenglass.cli.help import HOW_TO_TYPE, about, metavar
+    from tokenglass.cli.keywords import offered, option_of
+    from tokenglass.config import FIELDS
+
+    made.description = f"{SUMMARIES['generate']} {HOW_TO_TYPE}"
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for field in FIELDS:
+        option = option_of(field.name)
+        if option not in offered():
+            continue
+        if field.group not in groups:
+            groups[field.group] = made.add_argument_group(field.group)
+        group = groups[field.group]
+        text = about(field).replace("%", "%%")
+        if field.kind == "flag":
+            group.add_argument(option, action="store_true", help=text)
+        else:
+            group.add_argument(option, metavar=metavar(field), help=text)
 
 
 def _model(made: Parser) -> None:
@@ -54,7 +93,10 @@ def _model(made: Parser) -> None:
         choices=("exact", "fast"),
         help="float32 activations, or int8 where possible",
     )
-    made.add_argument("--seed", type=_whole, metavar="N", help="seed of the randomness; greedy runs use none")
+
+
+def _seed(made: Parser) -> None:
+    made.add_argument("--seed", type=_whole, metavar="N", help="taken everywhere; nothing is drawn here")
 
 
 def _prompt(made: Parser, name: str = "PROMPT") -> None:
@@ -68,22 +110,44 @@ def _prompt(made: Parser, name: str = "PROMPT") -> None:
     )
 
 
-def _explore(made: Parser) -> None:
+def _with_keywords(made: Parser) -> None:
+    from tokenglass.cli.help import KEYWORDS_ELSEWHERE
+
     _prompt(made)
+    made.epilog = KEYWORDS_ELSEWHERE
+
+
+def _explore(made: Parser) -> None:
+    _with_keywords(made)
     made.add_argument("-n", type=_positive, default=10, metavar="N", help="rows of the table (10)")
 
 
 def _tokens(made: Parser) -> None:
     _prompt(made, "TEXT")
+    _seed(made)
     made.add_argument("--parse-special", action="store_true", help="read <|...|> as control tokens")
     made.add_argument("--no-add-special-tokens", action="store_true", help="add no begin-of-text token")
 
 
+def _chain(made: Parser) -> None:
+    made.add_argument(
+        "--chain", action="store_true", help="show the stages these options make, in order, and write nothing"
+    )
+
+
 def _next(made: Parser) -> None:
-    _prompt(made)
+    _with_keywords(made)
     made.add_argument("-n", type=_positive, default=10, metavar="N", help="rows of the table (10)")
     made.add_argument(
         "--lookup", action="append", default=[], metavar="TEXT", help="add this token's row; repeatable"
+    )
+    made.add_argument("--stages", action="store_true", help="add a row for each stage: what it kept and cut")
+    made.add_argument(
+        "--why",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="add this token's way through the stages; repeatable",
     )
     made.add_argument(
         "--position",
@@ -92,19 +156,25 @@ def _next(made: Parser) -> None:
         metavar="I",
         help="after which token: 0 the first, -1 the last (-1)",
     )
+    _chain(made)
 
 
 def _generate(made: Parser) -> None:
     _prompt(made)
-    made.add_argument("--max-new-tokens", type=_positive, metavar="N", help="tokens to write at most (20)")
     made.add_argument(
-        "--max-length", type=_positive, metavar="N", help="the same, the prompt's tokens counted too"
+        "--steps", action="store_true", help="add a table with a row for each token, or each step of a search"
     )
+    _chain(made)
+
+
+def _strategies(made: Parser) -> None:
+    _with_keywords(made)
     made.add_argument(
-        "--stop-strings", action="append", metavar="TEXT", help="end where this appears; repeatable"
+        "--only",
+        action="append",
+        metavar="NAME",
+        help="this strategy beside greedy, by its name in the table; repeatable",
     )
-    made.add_argument("--max-time", type=_seconds, metavar="S", help="seconds after which no token is begun")
-    made.add_argument("--steps", action="store_true", help="add a table with a row for each token")
 
 
 def _models(made: Parser) -> None:
@@ -116,13 +186,19 @@ def _models(made: Parser) -> None:
     made.add_argument("--revision", metavar="REV", help="for pull: branch, tag or commit of a hub id")
 
 
+def _doctor(made: Parser) -> None:
+    _model(made)
+    _seed(made)
+
+
 _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "explore": _explore,
     "tokens": _tokens,
     "next": _next,
     "generate": _generate,
+    "strategies": _strategies,
     "models": _models,
-    "doctor": _model,
+    "doctor": _doctor,
 }
 
 
@@ -149,13 +225,6 @@ def _index(text: str) -> int:
         return int(text)
     except ValueError:
         raise _refused("must be a whole number, such as 0 or -1", text) from None
-
-
-def _seconds(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        raise _refused("must be a number of seconds, such as 1.5", text) from None
 
 
 def _refused(rule: str, text: str) -> argparse.ArgumentTypeError:

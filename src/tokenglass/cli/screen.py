@@ -14,6 +14,7 @@ from typing import Any
 
 from tokenglass.text import safe_prose
 from tokenglass.views.blocks import Block
+from tokenglass.views.cells import cut
 from tokenglass.views.terminal import painted
 
 
@@ -62,9 +63,16 @@ def styled(text: str, style: str, colour: bool) -> str:
     return sgr(text, style) if colour else text
 
 
-def note(text: str) -> None:
+def note(text: str, end: str = "\n") -> None:
     """A remark for the person at the terminal, on stderr, out of the way of what is piped on."""
-    print(text, file=sys.stderr, flush=True)
+    print(text, end=end, file=sys.stderr, flush=True)
+
+
+def passing(text: str) -> None:
+    """A remark that the next one replaces; only where stderr is a terminal that can take it back."""
+    if sys.stderr.isatty() and os.environ.get("TERM", "") != "dumb" and _understands_escapes():
+        width = max(20, shutil.get_terminal_size((80, 24)).columns)
+        note(f"\r\x1b[K{cut(text, width - 1)}", end="")
 
 
 def print_json(document: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenglass.config.fields import PRESETS, Field, Preset
-from tokenglass.config.modes import BEAMS, SEARCHES, Mode, acts
+from tokenglass.config.modes import BEAMS, SEARCHES, Mode
 from tokenglass.config.resolving import DEFAULT_NEW_TOKENS, GenerationConfig, Source, resolve
 from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NO_EFFECT, REFUSED
 
@@ -22,6 +22,5 @@ __all__ = [
     "Mode",
     "Preset",
     "Source",
-    "acts",
     "resolve",
 ]

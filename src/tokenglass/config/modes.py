@@ -49,13 +49,20 @@ def mode_of(values: Mapping[str, Any]) -> Mode:
     return "sample" if sampling else "greedy"
 
 
-def acts(when: When, values: Mapping[str, Any]) -> bool:
-    """Whether keywords of this kind change anything in a run."""
+def adapts(values: Mapping[str, Any]) -> bool:
+    """Whether adaptive-p picks the token; a negative target is off, 0 is not."""
+    target = values.get("adaptive_target")
+    return target is not None and target >= 0.0
+
+
+def conditions(values: Mapping[str, Any]) -> Mapping[When, bool]:
+    """For each kind of run, whether this is one: keywords of that kind change something then."""
     mode, sampling = mode_of(values), bool(values.get("do_sample"))
-    conditions: Mapping[When, bool] = {
+    truncating = sampling or values.get("preset") == "llama.cpp"  # whose chain runs at temperature 0, too
+    return {
         "always": True,
-        "sampling": sampling,
-        "top_k": sampling or mode == "contrastive_search",
+        "sampling": truncating,
+        "top_k": truncating or mode == "contrastive_search",
         "beams": mode in BEAMS,
         "groups": mode == "group_beam_search",
         "forced": mode == "constrained_beam_search",
@@ -65,9 +72,8 @@ def acts(when: When, values: Mapping[str, Any]) -> bool:
         "lookup": mode == "prompt_lookup",
         "guidance": values.get("guidance_scale") not in (None, 1.0),
         "mirostat": sampling and bool(values.get("mirostat")),
-        "adaptive": sampling and (values.get("adaptive_target") or -1.0) >= 0.0,
+        "adaptive": sampling and adapts(values),
     }
-    return conditions[when]
 
 
 def refuse_combinations(values: Mapping[str, Any], preset: Preset) -> None:
@@ -85,7 +91,7 @@ def refuse_combinations(values: Mapping[str, Any], preset: Preset) -> None:
         if mode in ("group_beam_search", "constrained_beam_search"):
             require(not sampling, "do_sample", f"False with {mode.replace('_', ' ')}", True)
         require(not values.get("mirostat"), "mirostat", "0 with beams", values.get("mirostat"))
-        require((values.get("adaptive_target") or -1) < 0, "adaptive_target", "off with beams", "")
+        require(not adapts(values), "adaptive_target", "off with beams", "")
         _no_second_search(values, f"num_beams={beams}")
     elif mode == "sample":
         require(
@@ -99,14 +105,24 @@ def refuse_combinations(values: Mapping[str, Any], preset: Preset) -> None:
         require(returned == 1, "num_return_sequences", f"1 in {kind}", returned)
     if mode in SEARCHES - BEAMS:
         _one_search(values, mode)
-    if mode not in ("sample", "beam_sample"):
-        rng = values["rng"]
-        if sampling:
-            require(rng == "tokenglass", "rng", f"'tokenglass' in {mode.replace('_', ' ')}", rng)
+    _refuse_rng(values, mode)
     kinds = [n for n in ("regex", "choice", "json_schema", "grammar") if values.get(n) is not None]
     require(len(kinds) < 2, " and ".join(kinds) or "grammar", "given one at a time", "both")
     both = values.get("negative_prompt") is not None and values.get("negative_prompt_ids") is not None
     require(not both, "negative_prompt and negative_prompt_ids", "given one at a time", "both")
+
+
+def _refuse_rng(values: Mapping[str, Any], mode: Mode) -> None:
+    """Another system's random numbers only where that system draws."""
+    rng = values["rng"]
+    if not values["do_sample"] or rng == "tokenglass":
+        return
+    require(mode in ("sample", "beam_sample"), "rng", f"'tokenglass' in {mode.replace('_', ' ')}", rng)
+    beams = mode == "beam_sample"
+    require(not (beams and rng == "llama.cpp"), "rng", "'tokenglass' or 'torch' with beams", rng)
+    own = adapts(values) or bool(values.get("mirostat"))
+    interval = "'tokenglass' or 'llama.cpp' with mirostat or adaptive_target"
+    require(not (own and rng == "torch"), "rng", interval, rng)
 
 
 def _no_second_search(values: Mapping[str, Any], why: str) -> None:
@@ -125,6 +141,4 @@ def _one_search(values: Mapping[str, Any], mode: Mode) -> None:
     asked += ["penalty_alpha"] if mode == "contrastive_search" else []
     require(len(asked) == 1, " and ".join(asked), "given one at a time", "both")
     require(not values.get("mirostat"), "mirostat", f"0 in {mode.replace('_', ' ')}", values.get("mirostat"))
-    require(
-        (values.get("adaptive_target") or -1) < 0, "adaptive_target", f"off in {mode.replace('_', ' ')}", ""
-    )
+    require(not adapts(values), "adaptive_target", f"off in {mode.replace('_', ' ')}", "")

@@ -13,14 +13,15 @@ from functools import cached_property
 from typing import Any, Literal
 
 from tokenglass.config.fields import PRESETS, Field, Preset
-from tokenglass.config.modes import Mode, acts, mode_of, refuse_combinations
-from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NO_EFFECT, REFUSED
+from tokenglass.config.modes import Mode, conditions, mode_of, refuse_combinations
+from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NEVER_OFF, NO_EFFECT, REFUSED
 from tokenglass.config.values import checked, require
 from tokenglass.errors import Unsupported
 from tokenglass.random import fresh_seed
 
 Source = Literal["you", "generation_config.json", "model", "preset", "default"]
 DEFAULT_NEW_TOKENS = 20
+_VLLM_GREEDY = 1e-5
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class GenerationConfig:
         """Which strategy writes."""
         return mode_of(self.values)
 
+    @cached_property
+    def _conditions(self) -> Mapping[str, bool]:
+        return conditions(self.values)
+
+    def acts(self, name: str) -> bool:
+        """Whether a keyword changes anything in this run."""
+        return name in self.values and self._conditions[BY_NAME[name].when]
+
     @property
     def preset(self) -> Preset:
         """Whose order, windows, ties and silent defaults."""
@@ -68,8 +77,9 @@ class GenerationConfig:
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
-        """Ids that end the text, in the order given; none when switched off."""
-        return tuple(self["eos_token_id"] or ())
+        """Ids that end the text, in the order given; none when switched off, or ignored as in vLLM."""
+        ignored = self.preset == "vllm" and self["ignore_eos"]  # there it may be written, and means nothing
+        return () if ignored else tuple(self["eos_token_id"] or ())
 
     @property
     def stop_strings(self) -> tuple[str, ...]:
@@ -91,9 +101,7 @@ class GenerationConfig:
     def to_dict(self) -> dict[str, Any]:
         """What is in force, defaults included; keywords that are off or do not act are left out."""
         shown = {
-            f.name: _shown(self[f.name])
-            for f in FIELDS
-            if self[f.name] is not None and acts(f.when, self.values)
+            f.name: _shown(self[f.name]) for f in FIELDS if self[f.name] is not None and self.acts(f.name)
         }
         shown["max_new_tokens"] = self.max_new_tokens
         shown["eos_token_id"] = list(self.eos_ids)
@@ -148,14 +156,15 @@ def resolve(
     refuse_combinations(values, preset)
     budget = _budget(values, prompt_length, preset)
     _settle_seed(values)
-    silent = [n for n in given if n in NO_EFFECT or (n in BY_NAME and not acts(BY_NAME[n].when, values))]
+    in_force = conditions(values)
+    silent = [n for n in given if n in NO_EFFECT or (n in BY_NAME and not in_force[BY_NAME[n].when])]
     return GenerationConfig(values, sources, prompt_length, budget, tuple(silent))
 
 
 def _value(
     item: Field, given: Mapping[str, Any], defaults: Mapping[str, Any], preset: Preset
 ) -> tuple[Any, Source]:
-    if item.name in given:
+    if item.name in given and not (given[item.name] is None and item.name in NEVER_OFF):
         return given[item.name], "you"
     if defaults.get(item.name) is not None:
         return defaults[item.name], "generation_config.json"
@@ -203,19 +212,19 @@ def _useful_length(value: int | None, prompt_length: int) -> int | None:
 
 
 def _settle_sampling(values: dict[str, Any], preset: Preset) -> None:
-    """Temperature 0 means the best token in llama.cpp and vLLM; transformers refuses it."""
-    if not values["do_sample"]:
+    """Temperature 0: the best token in vLLM, what the chain leaves in llama.cpp, refused in transformers."""
+    values["do_sample"] = bool(values["do_sample"])
+    temperature = 1.0 if values["temperature"] is None else values["temperature"]
+    if preset == "vllm" and temperature < _VLLM_GREEDY:
         values["do_sample"] = False
-        return
-    cold = values["temperature"] is not None and values["temperature"] < (1e-5 if preset == "vllm" else 1e-30)
-    if preset == "transformers":
-        require(not cold, "temperature", "above 0 when sampling; for the best token set do_sample=False", 0)
-    elif cold:
-        values["do_sample"] = False
+    if preset == "transformers" and values["do_sample"]:
+        interval = "above 0 when sampling; for the best token set do_sample=False"
+        require(temperature > 0.0, "temperature", interval, temperature)
 
 
 def _settle_seed(values: dict[str, Any]) -> None:
-    if mode_of(values) in ("greedy", "beam_search", "contrastive_search") or not values["do_sample"]:
+    luck_in_chain = bool(values.get("xtc_probability")) and values["preset"] == "llama.cpp"
+    if not values["do_sample"] and not luck_in_chain:
         return
     if values["seed"] is None:
         values["seed"] = fresh_seed()

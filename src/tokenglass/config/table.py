@@ -129,6 +129,12 @@ NO_EFFECT = frozenset(
     synced_gpus streamer attention_mask tokenizer transformers_version use_model_defaults
     negative_prompt_attention_mask trust_remote_code""".split()
 )
+# None cannot switch these off: it means the default.
+NEVER_OFF = frozenset(
+    """preset rng num_beams num_return_sequences length_penalty early_stopping num_beam_groups
+    diversity_penalty dynatemp_exponent xtc_threshold mirostat_tau mirostat_eta adaptive_decay repeat_last_n
+    dry_base dry_allowed_length dry_penalty_last_n num_assistant_tokens num_assistant_tokens_schedule""".split()
+)
 # name -> (values that switch it off, what to do instead)
 REFUSED: Mapping[str, tuple[tuple[object, ...], str]] = {
     "constraints": ((None,), "give the words as force_words_ids"),

@@ -33,6 +33,7 @@ def assisted(
     assistant: Engine,
     limits: Limits,
     source: Source | None = None,
+    negative_ids: Sequence[int] | None = None,
 ) -> Generator[DraftStep, None, tuple[Written, ...]]:
     """Write what the model alone would write, in fewer runs of it.
 
@@ -47,6 +48,8 @@ def assisted(
         assistant: drafts; with the same vocabulary.
         limits: what ends a text.
         source: uniform numbers, needed when sampling.
+        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
+            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
 
     Yields:
         A record of each round.
@@ -65,9 +68,9 @@ def assisted(
         )
     if options.do_sample and source is None:
         raise ValueError("source must be given where do_sample=True, got None")
-    prompt = tuple(int(i) for i in prompt_ids)
-    watch = limits.watch(prompt, vocabulary, engine.info.context_length)
-    reader = Reader(engine, vocabulary, prompt, tuple(stages), watch, source)
+    reader = Reader.of(
+        engine, vocabulary, prompt_ids, stages, limits, source=source, negative_ids=negative_ids
+    )
     drafter = Assistant(replace(reader, engine=assistant), options, options.num_assistant_tokens)
     return rounds(reader, drafter, options.do_sample)
 

@@ -20,6 +20,7 @@ from tokenglass.search import accounts
 from tokenglass.search import candidates as choosing
 from tokenglass.search.accounts import Entry, Moves, State
 from tokenglass.search.candidates import DEAD, Choice, Running, first_of, gap
+from tokenglass.search.drawing import Drawer, TorchRace, Urn
 from tokenglass.search.limits import Limits
 from tokenglass.search.options import BeamOptions, EarlyStopping
 from tokenglass.search.paths import Link, Reader, Reading, sequence
@@ -38,6 +39,8 @@ def beam_search(
     *,
     limits: Limits,
     source: Source | None = None,
+    negative_ids: Sequence[int] | None = None,
+    torch_seed: int | None = None,
 ) -> Generator[BeamStep, None, tuple[Written, ...]]:
     """Keep the best `num_beams` texts at each step; with `do_sample`, draw them.
 
@@ -48,7 +51,10 @@ def beam_search(
         options: what to keep and when to stop.
         stages: the chain, applied to log-probabilities.
         limits: what ends a text.
-        source: uniform numbers, needed when sampling.
+        source: uniform numbers, needed when sampling without `torch_seed`.
+        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
+            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
+        torch_seed: draw what `torch.manual_seed` with it and transformers' `generate` would draw, on CPU.
 
     Yields:
         A record of each step.
@@ -57,14 +63,22 @@ def beam_search(
         At most `num_return_sequences` finished texts, best first; fewer where fewer could be finished.
 
     Raises:
+        ValueError: no source to sample with.
         NoTokenAllowed: every token of every beam was banned before any text was finished.
+        MissingDependency: `torch_seed` is given and torch is not installed.
     """
-    prompt = tuple(int(i) for i in prompt_ids)
-    watch = limits.watch(prompt, vocabulary, engine.info.context_length)
-    reader = Reader(engine, vocabulary, prompt, tuple(stages), watch, source, "logprobs")
-    if options.do_sample and source is None:
-        raise ValueError("source must be given where do_sample=True, got None")
-    wide = max(2, 1 + len(watch.eos_ids)) * options.num_beams
+    reader = Reader.of(
+        engine,
+        vocabulary,
+        prompt_ids,
+        stages,
+        limits,
+        source=source,
+        domain="logprobs",
+        negative_ids=negative_ids,
+    )
+    drawer = _drawer(options, source, torch_seed)
+    wide = max(2, 1 + len(reader.watch.eos_ids)) * options.num_beams
     empty = tuple(Entry(DEAD) for _ in range(options.num_beams))
     state = State(tuple(choosing.starting(reader.start(), options.num_beams)), empty)
     for step in count():
@@ -75,7 +89,7 @@ def beam_search(
                 raise NoTokenAllowed(len(state.beams[0].path.ids))
             break
         # 2) the best, or the drawn, continuations of all beams together
-        choice = _choose(reader, state, readings, wide, options)
+        choice = _choose(reader, state, readings, wide, drawer)
         # 3) the best of the unfinished run on; those finished near the top go into the bank
         after, moves = _advance(reader, state, readings, choice, step, options)
         # 4) can anything still be improved?
@@ -89,17 +103,28 @@ def beam_search(
     )
 
 
+def _drawer(options: BeamOptions, source: Source | None, torch_seed: int | None) -> Drawer | None:
+    """Who draws; None where nobody does."""
+    if not options.do_sample:
+        return None
+    if torch_seed is not None:
+        return TorchRace(torch_seed)
+    if source is None:
+        raise ValueError("source must be given where do_sample=True, got None")
+    return Urn(source)
+
+
 def _choose(
-    reader: Reader, state: State, readings: Sequence[Reading], wide: int, options: BeamOptions
+    reader: Reader, state: State, readings: Sequence[Reading], wide: int, drawer: Drawer | None
 ) -> Choice:
     rows, totals = [r.row for r in readings], [beam.total for beam in state.beams]
-    position = len(state.beams[0].path.ids)
-    if options.do_sample and reader.source is not None:
-        choice = choosing.drawn(rows, totals, wide, reader.source, position)
-    else:
+    if drawer is None:
         choice = choosing.best(rows, totals, wide)
+    else:
+        choice = choosing.drawn(rows, totals, wide, drawer, len(state.beams[0].path.ids))
     pairs = zip(choice.parents.tolist(), choice.tokens.tolist(), strict=True)
-    return replace(choice, reasons=tuple(reader.reason(state.beams[b].path, t) for b, t in pairs))
+    late = reader.watch.out_of_time()
+    return replace(choice, reasons=tuple(reader.reason(state.beams[b].path, t, late) for b, t in pairs))
 
 
 def _advance(

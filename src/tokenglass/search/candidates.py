@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenglass.random import Source
+from tokenglass.search.drawing import Drawer
 from tokenglass.search.paths import Heard, Path, Reader
-from tokenglass.stages.row import MASKED, Floats, Row
+from tokenglass.stages.row import MASKED, Row
+from tokenglass.stages.sums import Floats
 from tokenglass.types import FinishReason
 
 Ids = NDArray[np.int64]
@@ -89,39 +90,20 @@ def best(rows: Sequence[Row], totals: Sequence[np.float32], count: int) -> Choic
 
 
 def drawn(
-    rows: Sequence[Row], totals: Sequence[np.float32], count: int, source: Source, position: int
+    rows: Sequence[Row], totals: Sequence[np.float32], count: int, drawer: Drawer, position: int
 ) -> Choice:
     """`count` continuations of all beams, drawn one after the other without replacement, in order of drawing.
 
-    The k-th draw is the number (position, "beam", k) in the cumulative distribution of what is left, in order
-    of beam, then id. Where less than `count` has any probability, the best of the rest follow.
+    Where less than `count` has any probability, the best of the rest follow.
     """
-    sums = np.stack([row.scores + total for row, total in zip(rows, totals, strict=True)])
-    weights = np.exp(sums.astype(np.float64) - float(sums.max()))
-    by_beam = weights.sum(axis=1)
-    cells: dict[int, NDArray[np.float64]] = {}
-    chosen: list[tuple[int, int]] = []
-    for k in range(min(count, int(np.count_nonzero(weights)))):
-        beam = _cell(np.cumsum(by_beam), source.uniform(position, "beam", 2 * k))
-        cells[beam] = cells[beam] if beam in cells else np.cumsum(weights[beam])
-        token = _cell(cells[beam], source.uniform(position, "beam", 2 * k + 1))
-        chosen.append((beam, token))
-        weights[beam, token] = 0.0
-        by_beam[beam] = weights[beam].sum()
-        cells.pop(beam)
-    left = sums.copy()
-    left[tuple(zip(*chosen, strict=True))] = MASKED
-    rest = np.argsort(-left, axis=None, kind="stable")[: count - len(chosen)]
-    chosen += [divmod(int(i), left.shape[1]) for i in rest if left.flat[i] > MASKED]
+    chosen = drawer.draw(rows, totals, count, position)
+    if len(chosen) < count:
+        rest = best(rows, totals, count)
+        pairs = zip(rest.parents.tolist(), rest.tokens.tolist(), strict=True)
+        chosen = [*chosen, *(pair for pair in pairs if pair not in chosen)][:count]
     parents, tokens = (np.array(column, dtype=np.int64) for column in zip(*chosen, strict=True))
     logprobs = np.array([rows[b].scores[t] for b, t in chosen], dtype=np.float32)
-    return Choice(parents, tokens, logprobs, sums[parents, tokens])
-
-
-def _cell(ends: NDArray[np.float64], u: float) -> int:
-    """Index of the cell of a cumulative sum that holds u of its total; empty cells are never it."""
-    target = min(u * float(ends[-1]), float(np.nextafter(ends[-1], 0.0)))
-    return int(np.searchsorted(ends, target, side="right"))
+    return Choice(parents, tokens, logprobs, logprobs + np.asarray(totals, dtype=np.float32)[parents])
 
 
 def first_of(values: Floats, count: int) -> Ids:

@@ -57,6 +57,7 @@ def constrained_beam_search(
     stages: Sequence[Stage] = (),
     *,
     limits: Limits,
+    negative_ids: Sequence[int] | None = None,
 ) -> Generator[BeamStep, None, tuple[Written, ...]]:
     """Beam search for texts that hold every forced word.
 
@@ -67,6 +68,8 @@ def constrained_beam_search(
         options: what to force, what to keep and when to stop.
         stages: the chain, applied to log-probabilities.
         limits: what ends a text.
+        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
+            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
 
     Yields:
         A record of each step.
@@ -78,9 +81,9 @@ def constrained_beam_search(
     Raises:
         NoTokenAllowed: every token of every beam was banned.
     """
-    prompt = tuple(int(i) for i in prompt_ids)
-    watch = limits.watch(prompt, vocabulary, engine.info.context_length)
-    reader = Reader(engine, vocabulary, prompt, tuple(stages), watch, None, "logprobs")
+    reader = Reader.of(
+        engine, vocabulary, prompt_ids, stages, limits, domain="logprobs", negative_ids=negative_ids
+    )
     forced = words(options.force_words_ids)
     group = Group(tuple(choosing.starting(reader.start(), options.num_beams)), NBest(options.num_beams))
     for step in count():
@@ -95,9 +98,9 @@ def constrained_beam_search(
         taken, put = _dealt(group, readings, choice, sorted_, forced)
         beams = tuple(Running(_extended(reader, readings, option), option.total) for option in taken)
         # 4) is it over?
-        length = len(group.beams[0].path.ids) + 1 - watch.prompt_length
+        length = len(group.beams[0].path.ids) + 1 - reader.watch.prompt_length
         best = float(choice.totals.max())
-        possible = sorted_.nbest.best_possible(best, length, watch.most_new, options)
+        possible = sorted_.nbest.best_possible(best, length, reader.watch.most_new, options)
         after = Group(beams, sorted_.nbest, sorted_.nbest.done(possible, options) or not beams)
         stop = _stop(reader, after)
         closed = _closed(reader, after, forced, step, options) if stop else after

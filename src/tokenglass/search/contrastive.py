@@ -32,6 +32,7 @@ def contrastive_search(
     stages: Sequence[Stage] = (),
     *,
     limits: Limits,
+    negative_ids: Sequence[int] | None = None,
 ) -> Generator[ContrastiveStep, None, tuple[Written, ...]]:
     """Weigh each candidate's probability against its likeness to every earlier position.
 
@@ -42,6 +43,8 @@ def contrastive_search(
         options: how many candidates, and the weight of likeness.
         stages: the chain, applied to logits.
         limits: what ends a text.
+        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
+            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
 
     Yields:
         A record of each step.
@@ -54,12 +57,11 @@ def contrastive_search(
         Unsupported: the engine has no hidden states.
         ContextOverflow: the prompt fills the context, so that no candidate could be read.
     """
-    prompt = tuple(int(i) for i in prompt_ids)
-    watch = _room_to_look(limits.watch(prompt, vocabulary, engine.info.context_length), engine)
-    reader = Reader(engine, vocabulary, prompt, tuple(stages), watch)
+    reader = Reader.of(engine, vocabulary, prompt_ids, stages, limits, negative_ids=negative_ids)
+    reader = replace(reader, watch=_room_to_look(reader.watch, engine))
     last = engine.info.layers
     # 1) the model reads the prompt, and every position's last hidden state is kept
-    (heard,) = reader.hear([reader.start()], layers=[last], hidden_last=len(prompt))
+    (heard,) = reader.hear([reader.start()], layers=[last], hidden_last=len(reader.prompt_ids))
     context = _unit(heard.hidden[last])  # (T, D)
     for step in count():
         (reading,) = reader.judge([heard])
@@ -67,7 +69,8 @@ def contrastive_search(
             raise NoTokenAllowed(len(reading.path.ids))
         # 2) the likeliest tokens, each read one token ahead, in one run
         ids, p, cut = _likeliest(reading.row, options.top_k)
-        ahead = reader.hear([Path((*reading.path.ids, i), heard.node) for i in ids], layers=[last])
+        paths = [Path((*reading.path.ids, i), heard.node, heard.other_node) for i in ids]
+        ahead = reader.hear(paths, layers=[last])
         vectors = _unit(np.concatenate([a.hidden[last] for a in ahead]))  # (k, D)
         # 3) the best compromise is written; its reading is the next step's
         likeness = context @ vectors.T  # (T, k)

@@ -52,9 +52,9 @@ class LayerContrast(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The contrast."""
-        final = log_softmax(row.scores)
+        final = log_softmax(row)
         keep = final >= final.max() + np.float32(log(RELATIVE_TOP))
-        contrast = np.where(keep, final - log_softmax(self.base), MASKED)
+        contrast = np.where(keep, final - log_softmax(Row.of(self.base)), MASKED)
         return row.with_scores(contrast.astype(np.float32)), state
 
 
@@ -68,6 +68,7 @@ def dola(
     limits: Limits,
     tie_word_embeddings: bool,
     source: Source | None = None,
+    negative_ids: Sequence[int] | None = None,
 ) -> Generator[DolaStep, None, tuple[Written, ...]]:
     """Contrast the last layer with the candidate layer that differs most from it, at each step anew.
 
@@ -80,6 +81,8 @@ def dola(
         limits: what ends a text.
         tie_word_embeddings: the model's head is its embedding; "low" then starts at layer 2.
         source: uniform numbers, needed when sampling.
+        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
+            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
 
     Yields:
         A record of each step.
@@ -92,9 +95,9 @@ def dola(
         NoTokenAllowed: every token was banned.
         Unsupported: the engine has no hidden states.
     """
-    prompt = tuple(int(i) for i in prompt_ids)
-    watch = limits.watch(prompt, vocabulary, engine.info.context_length)
-    reader = Reader(engine, vocabulary, prompt, tuple(stages), watch, source)
+    reader = Reader.of(
+        engine, vocabulary, prompt_ids, stages, limits, source=source, negative_ids=negative_ids
+    )
     layers = candidate_layers(options.dola_layers, engine.info.layers, tie_word_embeddings)
     selector = Draw() if options.do_sample else Greedy()
     path = reader.start()
@@ -106,7 +109,7 @@ def dola(
         layer, divergences = _furthest(heard.logits, rows)
         contrast = LayerContrast(layer, rows[layer])
         whole = replace(path, states=None if path.states is None else (None, *path.states))
-        ledger = reader.apply(whole, heard.logits, (contrast, *reader.stages))
+        ledger = reader.apply(replace(heard, path=whole), (contrast, *reader.stages))
         reading = Reading(heard, ledger, vocabulary)
         # 3) one token is chosen
         choice = selector.select(reading.row, reader.context(path))
@@ -169,7 +172,7 @@ def _record(
     token_id: int,
     reason: FinishReason | None,
 ) -> DolaStep:
-    final, base = log_softmax(heard.logits), log_softmax(contrast.base)
+    final, base = log_softmax(heard.row), log_softmax(Row.of(contrast.base))
     mark = float(final.max()) + log(RELATIVE_TOP)
     ranked = sorted((d for _, d in divergences if d is not None), reverse=True)
     after = reading.ledger.rows[1]

@@ -15,8 +15,8 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from tokenglass.decode import checked
 from tokenglass.engines.base import Prefix
+from tokenglass.recording import checked
 from tokenglass.search.paths import Heard, Path, Reader, Reading, sequence
 from tokenglass.search.records import Draft, DraftStep
 from tokenglass.select.base import Choice, Draw, Greedy, choose_by_id
@@ -114,14 +114,20 @@ def rounds(
 def _hear(reader: Reader, path: Path, tokens: tuple[int, ...]) -> list[Heard]:
     """The model's word after a path and after each draft; the handle is of the path with all drafts."""
     ids = (*path.ids, *tokens)
-    forward = reader.engine.forward([Prefix(ids, path.node)], last=len(tokens) + 1)
+    others = reader.others([replace(path, ids=ids)])
+    forward = reader.engine.forward([Prefix(ids, path.node), *others], last=len(tokens) + 1)
     rows = forward.logits
-    # a handle must stand for a leading part of the ids it comes with: after a rejection only the old one does
-    nodes = [path.node] * len(tokens) + [forward.nodes[0]]
-    return [
-        Heard(path, nodes[i], checked(None if rows is None else rows[:, i : i + 1], len(path.ids) + i))
-        for i in range(len(tokens) + 1)
-    ]
+    heard = []
+    for i in range(len(tokens) + 1):
+        # a handle must stand for a leading part of the ids it comes with, and a rejection shortens those
+        node, other_node = forward.nodes if others else (*forward.nodes, None)
+        if i < len(tokens):
+            node, other_node = path.node, path.other_node
+        place = len(path.ids) + i
+        own = checked(None if rows is None else rows[:1, i : i + 1], place)
+        other = checked(rows[1:, i : i + 1], place) if others and rows is not None else None
+        heard.append(Heard(path, node, own, other_node=other_node, unconditional=other))
+    return heard
 
 
 def _verify(reader: Reader, heard: Heard, proposal: Proposal, i: int, do_sample: bool) -> Verified:

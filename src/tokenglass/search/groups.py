@@ -66,6 +66,7 @@ def diverse_beam_search(
     stages: Sequence[Stage] = (),
     *,
     limits: Limits,
+    negative_ids: Sequence[int] | None = None,
 ) -> Generator[BeamStep, None, tuple[Written, ...]]:
     """Beam search in groups that take turns at each step and pay for repeating each other.
 
@@ -76,6 +77,8 @@ def diverse_beam_search(
         options: what to keep, how to differ and when to stop.
         stages: the chain, applied to log-probabilities; the diversity penalty enters after the biases.
         limits: what ends a text.
+        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
+            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
 
     Yields:
         A record of each step.
@@ -86,11 +89,11 @@ def diverse_beam_search(
     Raises:
         NoTokenAllowed: every token of every beam of a group was banned.
     """
-    prompt = tuple(int(i) for i in prompt_ids)
-    watch = limits.watch(prompt, vocabulary, engine.info.context_length)
     place = _after_biases(stages)
     chain = (*stages[:place], HammingDiversity(options.diversity_penalty), *stages[place:])
-    reader = Reader(engine, vocabulary, prompt, chain, watch, None, "logprobs")
+    reader = Reader.of(
+        engine, vocabulary, prompt_ids, chain, limits, domain="logprobs", negative_ids=negative_ids
+    )
     size = options.num_beams // options.num_beam_groups
     twins = tuple(choosing.starting(reader.start(), size))
     groups = tuple(Group(twins, NBest(size)) for _ in range(options.num_beam_groups))
@@ -104,7 +107,7 @@ def diverse_beam_search(
         for number, group in enumerate(groups):
             if group.done:
                 turns.append(Turn(group, group))
-                pad = options.pad_token_id if options.pad_token_id is not None else watch.eos_ids[0]
+                pad = options.pad_token_id if options.pad_token_id is not None else reader.watch.eos_ids[0]
                 chosen[pad] += size
                 continue
             own = [next(heard) for _ in group.beams]

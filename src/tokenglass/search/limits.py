@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenglass.decode import stops
+from tokenglass.recording import stops
 from tokenglass.stages.base import require, require_whole
 from tokenglass.types import FinishReason, Token, Vocabulary
 
@@ -107,13 +107,14 @@ class Watch:
         most = self.limits.max_time
         return most is not None and time.monotonic() - self.started >= most
 
-    def reason(self, token: Token, tail: bytes, length: int) -> FinishReason | None:
+    def reason(self, token: Token, tail: bytes, length: int, late: bool | None = None) -> FinishReason | None:
         """Why the text ends with this token, or None.
 
         Args:
             token: the candidate.
             tail: bytes up to and including the token, from `longer`.
             length: tokens of prompt and text, this one included.
+            late: whether time is up, where several candidates are to be judged at one moment; None looks now.
         """
         if token.id in self.limits.eos_ids:
             return "eos"
@@ -121,4 +122,4 @@ class Watch:
             return "stop_string"
         if length >= self.total:
             return self.full
-        return "time" if self.out_of_time() else None
+        return "time" if (self.out_of_time() if late is None else late) else None

@@ -16,7 +16,7 @@ from tokenglass.random import Source
 from tokenglass.search.drafting import Proposal, rounds
 from tokenglass.search.limits import Limits
 from tokenglass.search.options import LookupOptions
-from tokenglass.search.paths import Path, Reader
+from tokenglass.search.paths import Heard, Path, Reader
 from tokenglass.search.records import DraftStep
 from tokenglass.stages.base import Stage
 from tokenglass.stages.row import MASKED
@@ -33,6 +33,7 @@ def prompt_lookup(
     *,
     limits: Limits,
     source: Source | None = None,
+    negative_ids: Sequence[int] | None = None,
 ) -> Generator[DraftStep, None, tuple[Written, ...]]:
     """Write what the model alone would write, in fewer runs of it where the text repeats itself.
 
@@ -44,6 +45,8 @@ def prompt_lookup(
         stages: the chain, applied to logits.
         limits: what ends a text.
         source: uniform numbers, needed when sampling; the tokens are those of plain sampling with it.
+        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
+            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
 
     Yields:
         A record of each round.
@@ -57,9 +60,9 @@ def prompt_lookup(
     """
     if options.do_sample and source is None:
         raise ValueError("source must be given where do_sample=True, got None")
-    prompt = tuple(int(i) for i in prompt_ids)
-    watch = limits.watch(prompt, vocabulary, engine.info.context_length)
-    reader = Reader(engine, vocabulary, prompt, tuple(stages), watch, source)
+    reader = Reader.of(
+        engine, vocabulary, prompt_ids, stages, limits, source=source, negative_ids=negative_ids
+    )
     return rounds(reader, Lookup(reader, options), options.do_sample)
 
 
@@ -101,7 +104,7 @@ class Lookup:
         flat = np.ones(self.reader.engine.info.vocab_size, dtype=np.float32)
         here = path
         for i, token_id in enumerate(tokens):
-            ledger = self.reader.apply(here, flat)
+            ledger = self.reader.apply(Heard(here, None, flat, unconditional=flat))
             if ledger.row.scores[token_id] == MASKED:
                 return tokens[:i]
             here = replace(here, ids=(*here.ids, token_id), states=ledger.states)

@@ -5,143 +5,28 @@ Knows nothing about which continuation is better.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tokenglass import numbers
-from tokenglass.decode import checked, piece, record
-from tokenglass.engines.base import Engine, Floats, Prefix
+from tokenglass.engines.base import Engine, Floats, Forward, Prefix
 from tokenglass.random import Source
-from tokenglass.search.limits import Watch
-from tokenglass.select.base import margin
+from tokenglass.recording import checked, piece
+from tokenglass.search.limits import Limits, Watch
+from tokenglass.search.readings import Heard, Link, Path, Reading
 from tokenglass.stages.base import Stage
 from tokenglass.stages.context import Context
 from tokenglass.stages.ledger import Ledger, run
 from tokenglass.stages.masks import PrefixAllowedTokens
 from tokenglass.stages.row import Domain, Row
+from tokenglass.stages.scaling import RemoveInvalidValues
 from tokenglass.text import Utf8Stream
-from tokenglass.types import FinishReason, Origin, Step, Vocabulary
+from tokenglass.types import FinishReason, Step, Vocabulary
 from tokenglass.types import Sequence as Written
 
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One written token and the ones before it; branches share their beginnings."""
-
-    before: Link | None
-    step: Step
-
-    def steps(self) -> Iterator[Step]:
-        """The steps, last first."""
-        link: Link | None = self
-        while link is not None:
-            yield link.step
-            link = link.before
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """One prefix on its way.
-
-    Attributes:
-        ids: prompt and text.
-        node: the engine's handle for a leading part of them.
-        states: of the chain's stages, one each; None before the first step.
-        written: the steps so far.
-        tail: last bytes of prompt and text, for stop strings.
-    """
-
-    ids: tuple[int, ...]
-    node: Any = None
-    states: tuple[Any, ...] | None = None
-    written: Link | None = None
-    tail: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What the model says after one path.
-
-    Attributes:
-        path: the path.
-        node: the engine's handle for all of it.
-        logits: (V,) the model's own.
-        hidden: layer -> (positions, D), where asked for.
-    """
-
-    path: Path
-    node: Any
-    logits: Floats
-    hidden: Mapping[int, Floats] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the model and the chain say after one path.
-
-    Attributes:
-        heard: the model's word.
-        ledger: the chain's rows and records.
-        vocabulary: names the ids.
-    """
-
-    heard: Heard
-    ledger: Ledger
-    vocabulary: Vocabulary
-
-    @property
-    def path(self) -> Path:
-        """The path that was read."""
-        return self.heard.path
-
-    @property
-    def logits(self) -> Floats:
-        """(V,) the model's own."""
-        return self.heard.logits
-
-    @property
-    def row(self) -> Row:
-        """Scores after the chain."""
-        return self.ledger.row
-
-    @cached_property
-    def margin(self) -> float:
-        """Score of the best token minus the runner-up's, after the chain."""
-        return margin(self.row)
-
-    @cached_property
-    def _first(self) -> Step:
-        """What every token chosen here has in common; the token itself is only a stand-in."""
-        token = self.vocabulary.token(int(self.logits.argmax()))
-        step = record(self.logits, token, len(self.path.ids), "", "greedy", self.vocabulary)
-        removed = {i: name for i in step.top_ids.tolist() if (name := self.ledger.removed.get(i)) is not None}
-        final = np.exp(self.row.scores[step.top_ids].astype(np.float64) - self.row.moments.logsumexp)
-        return replace(step, margin=self.margin, top_final=final, stages=self.ledger.stages, removed=removed)
-
-    def p(self, token_id: int) -> float:
-        """A token's probability after the chain."""
-        return float(np.exp(float(self.row.scores[token_id]) - self.row.moments.logsumexp))
-
-    def step(
-        self, token_id: int, origin: Origin, draw: float | None = None, cdf: tuple[float, float] | None = None
-    ) -> Step:
-        """The record of choosing a token here."""
-        logit = float(self.logits[token_id])
-        return replace(
-            self._first,
-            token=self.vocabulary.token(token_id),
-            logit=logit,
-            logprob=logit - self._first.logsumexp,
-            rank=numbers.rank(self.logits, token_id),
-            p_final=self.p(token_id),
-            origin=origin,
-            draw=draw,
-            cdf=cdf,
-        )
+__all__ = ["Heard", "Link", "Path", "Reader", "Reading", "log_softmax", "sequence"]
 
 
 @dataclass(frozen=True)
@@ -156,6 +41,9 @@ class Reader:
         watch: the limits.
         source: uniform numbers, or None where nothing may draw.
         domain: what the chain is given: the logits as they are, or their log-softmax.
+        negative_ids: what stands in the prompt's place in a second reading of each path, for guidance; None
+            where there is no guidance.
+        candidates: rows keep a candidate order, as llama.cpp's do.
     """
 
     engine: Engine
@@ -165,12 +53,41 @@ class Reader:
     watch: Watch
     source: Source | None = None
     domain: Domain = "logits"
+    negative_ids: tuple[int, ...] | None = None
+    candidates: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        engine: Engine,
+        vocabulary: Vocabulary,
+        prompt_ids: Sequence[int],
+        stages: Sequence[Stage],
+        limits: Limits,
+        *,
+        source: Source | None = None,
+        domain: Domain = "logits",
+        negative_ids: Sequence[int] | None = None,
+        candidates: bool = False,
+    ) -> Reader:
+        """A reader of one prompt, with the clock started.
+
+        Raises:
+            ValueError: an empty prompt or negative prompt, or no room after the prompt.
+        """
+        prompt = tuple(int(i) for i in prompt_ids)
+        negative = None if negative_ids is None else tuple(int(i) for i in negative_ids)
+        if negative is not None and not negative:
+            raise ValueError("negative_ids must hold at least one id, such as the prompt's last, got none")
+        longer = max(0, len(negative or ()) - len(prompt))  # both readings must fit into the context
+        watch = limits.watch(prompt, vocabulary, engine.info.context_length - longer)
+        return cls(engine, vocabulary, prompt, tuple(stages), watch, source, domain, negative, candidates)
 
     def start(self) -> Path:
         """The prompt."""
         return Path(self.prompt_ids, tail=self.watch.tail)
 
-    def context(self, path: Path) -> Context:
+    def context(self, path: Path, unconditional: Floats | None = None) -> Context:
         """The surroundings of the step after a path."""
         size = len(self.prompt_ids)
         return Context(
@@ -179,24 +96,40 @@ class Reader:
             max_length=self.watch.total,
             eos_ids=self.watch.eos_ids,
             source=self.source,
+            unconditional=unconditional,
             vocabulary=self.vocabulary,
         )
 
     def hear(self, paths: Sequence[Path], *, layers: Sequence[int] = (), hidden_last: int = 1) -> list[Heard]:
-        """The model's word after each path, in one run of the engine."""
-        forward = self.engine.forward(
-            [Prefix(path.ids, path.node) for path in paths], layers=layers, hidden_last=hidden_last
-        )
-        rows = forward.logits
-        return [
-            Heard(
-                path,
-                forward.nodes[i],
-                checked(None if rows is None else rows[i : i + 1], len(path.ids)),
-                {layer: hidden[i] for layer, hidden in forward.hidden.items()},
-            )
-            for i, path in enumerate(paths)
+        """The model's word after each path, and where there is guidance on its other reading, in one run."""
+        others = self.others(paths)
+        asked = [Prefix(path.ids, path.node) for path in paths] + ([] if layers else others)
+        forward = self.engine.forward(asked, layers=layers, hidden_last=hidden_last)
+        words = self._words(forward, asked)
+        if layers and others:  # nobody wants their hidden states, of which they may be too short
+            words += self._words(self.engine.forward(others), others)
+        hidden = [{layer: rows[i] for layer, rows in forward.hidden.items()} for i in range(len(paths))]
+        heard = [Heard(path, *word, own) for path, word, own in zip(paths, words, hidden, strict=False)]
+        if not others:
+            return heard
+        second = zip(heard, words[len(paths) :], strict=True)
+        return [replace(h, other_node=node, unconditional=row) for h, (node, row) in second]
+
+    def _words(self, forward: Forward, prefixes: Sequence[Prefix]) -> list[tuple[Any, Floats]]:
+        """The engine's handle and the last logits of each prefix."""
+        rows, repaired = forward.logits, any(isinstance(s, RemoveInvalidValues) for s in self.stages)
+        logits = [
+            checked(None if rows is None else rows[i : i + 1], len(prefix.ids), repaired=repaired)
+            for i, prefix in enumerate(prefixes)
         ]
+        return list(zip(forward.nodes, logits, strict=True))
+
+    def others(self, paths: Sequence[Path]) -> list[Prefix]:
+        """Each path with the negative prompt in the prompt's place; none where there is no guidance."""
+        if self.negative_ids is None:
+            return []
+        size = len(self.prompt_ids)
+        return [Prefix((*self.negative_ids, *path.ids[size:]), path.other_node) for path in paths]
 
     def judge(self, heard: Sequence[Heard], stages: Sequence[Stage] | None = None) -> list[Reading]:
         """The chain's word on what was heard; another chain than the reader's where given."""
@@ -210,19 +143,23 @@ class Reader:
 
     def _ledgers(self, heard: Sequence[Heard], chain: tuple[Stage, ...]) -> list[Ledger]:
         quiet = tuple(replace(s, revive=False) if isinstance(s, PrefixAllowedTokens) else s for s in chain)
-        books = [self.apply(h.path, h.logits, quiet) for h in heard]
+        books = [self.apply(h, quiet) for h in heard]
         for place, stage in enumerate(chain):
             # transformers brings forbidden tokens back only where no beam at all has an allowed one
             dead = (book.rows[place + 1].argmax < 0 for book in books)
             if isinstance(stage, PrefixAllowedTokens) and stage.revive and all(dead):
-                return [self.apply(h.path, h.logits, chain) for h in heard]
+                return [self.apply(h, chain) for h in heard]
         return books
 
-    def apply(self, path: Path, logits: Floats, stages: Sequence[Stage] | None = None) -> Ledger:
-        """The chain's books after one path."""
-        scores = log_softmax(logits) if self.domain == "logprobs" else logits
+    def apply(self, heard: Heard, stages: Sequence[Stage] | None = None) -> Ledger:
+        """The chain's books on what was heard."""
+        row = heard.row
+        if self.domain == "logprobs":
+            row = Row.of(log_softmax(row), domain="logprobs")
+        elif self.candidates:
+            row = Row.of(heard.logits, candidates=True)
         chain = self.stages if stages is None else stages
-        return run(chain, Row.of(scores, domain=self.domain), self.context(path), path.states)
+        return run(chain, row, self.context(heard.path, heard.unconditional), heard.path.states)
 
     def extended(self, reading: Reading, step: Step) -> Path:
         """A path with the token of a step."""
@@ -230,22 +167,31 @@ class Reader:
         return Path(
             (*path.ids, step.id),
             reading.heard.node,
+            reading.heard.other_node,
             reading.ledger.states,
             Link(path.written, step),
             self.watch.longer(path.tail, step.token),
         )
 
-    def reason(self, path: Path, token_id: int) -> FinishReason | None:
-        """Why a text would end with a token after a path, or None."""
+    def reason(self, path: Path, token_id: int, late: bool | None = None) -> FinishReason | None:
+        """Why a text would end with a token after a path, or None; `late` as in `Watch.reason`."""
         token = self.vocabulary.token(token_id)
-        return self.watch.reason(token, self.watch.longer(path.tail, token), len(path.ids) + 1)
+        reason = self.watch.reason(token, self.watch.longer(path.tail, token), len(path.ids) + 1, late)
+        return "grammar" if reason is None and self._is_complete(path, token_id) else reason
+
+    def _is_complete(self, path: Path, token_id: int) -> bool:
+        """Whether a grammar allows nothing more, and no end-of-text token is there to say so."""
+        if self.watch.eos_ids:
+            return False
+        standings = [s.standing for s in self.stages if hasattr(s, "standing")]  # of `stages.grammar.Grammar`
+        written = (*path.ids[len(self.prompt_ids) :], token_id)
+        return any(standing(written).must_end for standing in standings)
 
 
-def log_softmax(logits: Floats) -> Floats:
-    """Natural-log probabilities (V,) in float32, subtracted in the order torch does."""
-    best = logits.max()
-    rest = numbers.summarize(logits).logsumexp - float(best)
-    lp: Floats = (logits - best) - np.float32(rest)
+def log_softmax(row: Row) -> Floats:
+    """Natural-log probabilities (V,) of a row in float32, subtracted in the order torch does."""
+    best = row.scores.max()
+    lp: Floats = (row.scores - best) - np.float32(row.moments.logsumexp - float(best))
     return lp
 
 

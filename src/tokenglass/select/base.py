@@ -15,7 +15,7 @@ import numpy as np
 
 from tokenglass.errors import NoTokenAllowed
 from tokenglass.stages.context import Context
-from tokenglass.stages.row import Row, every_id
+from tokenglass.stages.row import MASKED, Row, every_id
 
 _PIECE = 8192
 
@@ -29,7 +29,7 @@ class Choice:
         p: its probability in `row`.
         row: the distribution it was chosen from; not the row given where the selector truncates (mirostat).
         state: for the next step, if this token is the one that is written.
-        origin: "greedy" or "sampled".
+        origin: "greedy", "sampled", or "forced" by hand.
         draw: the uniform number, where one decided.
         cdf: (start, end) of the token's cell, which holds the draw: end - start is p up to rounding.
         facts: numbers of the selector's own, such as mirostat's mu.
@@ -39,7 +39,7 @@ class Choice:
     p: float
     row: Row
     state: Any = None
-    origin: Literal["greedy", "sampled"] = "sampled"
+    origin: Literal["greedy", "sampled", "forced"] = "sampled"
     draw: float | None = None
     cdf: tuple[float, float] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)
@@ -112,23 +112,29 @@ def choose_by_id(row: Row, u: float) -> Choice:
 
     Float64 throughout; a token of probability 0 has no cell and is never chosen.
     """
-    few = row.few
-    ids = np.sort(few) if few is not None else every_id(len(row))
-    scores = row.scores if few is None else row.scores[ids]
-    best = float(scores.max())
-    # in pieces that stay in the cache: each is (weights, running sum to the end of each cell)
-    pieces, total = [], 0.0
+    few, scores = row.few, row.scores
+    if few is not None and len(few) <= _PIECE:
+        ids = np.sort(few)
+        scores = scores[ids]
+    elif scores.min() > MASKED:
+        ids = every_id(len(row))
+    else:  # a masked token's exponential is dear, and adds nothing
+        ids = np.flatnonzero(scores != MASKED)
+        scores = scores[ids]
+    best = float(scores[scores.argmax()])
+    # in pieces that stay in the cache; the running sum of a piece is needed only where u lies
+    pieces, ends = [], [0.0]
     for i in range(0, len(ids), _PIECE):
-        weights = np.exp(scores[i : i + _PIECE].astype(np.float64) - best)
-        ends = total + np.cumsum(weights)
-        pieces.append((weights, ends))
-        total = float(ends[-1])
+        pieces.append(np.exp(scores[i : i + _PIECE].astype(np.float64) - best))
+        ends.append(ends[-1] + -float(np.subtract.reduce(pieces[-1], initial=0.0)))  # numpy subtracts in turn
+    total = ends[-1]
     target = min(u * total, float(np.nextafter(total, 0.0)))  # the product may round up to the total
-    piece = next(i for i, (_, ends) in enumerate(pieces) if target < ends[-1])
-    weights, ends = pieces[piece]
-    index = int(np.searchsorted(ends, target, side="right"))
-    before = ends[index - 1] if index else pieces[piece - 1][1][-1] if piece else 0.0
-    cell = (float(before) / total, float(ends[index]) / total)
+    piece = next(i for i, end in enumerate(ends[1:]) if target < end)
+    weights = pieces[piece]
+    cells = ends[piece] + np.cumsum(weights)
+    index = int(np.searchsorted(cells, target, side="right"))
+    before = float(cells[index - 1]) if index else ends[piece]
+    cell = (before / total, float(cells[index]) / total)
     return Choice(int(ids[piece * _PIECE + index]), float(weights[index]) / total, row, draw=u, cdf=cell)
 
 

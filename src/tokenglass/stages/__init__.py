@@ -11,7 +11,7 @@ from tokenglass.stages.biases import BadWords, ForcedBos, ForcedEos, LogitBias, 
 from tokenglass.stages.context import Context, Window
 from tokenglass.stages.dry import Dry
 from tokenglass.stages.entropy import EtaCutoff, TopH, TypicalP
-from tokenglass.stages.ledger import Ledger, Removal, Removed, compare, run
+from tokenglass.stages.ledger import Ledger, Removed, compare, run
 from tokenglass.stages.masks import (
     AllowedTokens,
     BeginSuppressTokens,
@@ -108,7 +108,6 @@ __all__ = [
     "Penalties",
     "PrefixAllowedTokens",
     "PresencePenalty",
-    "Removal",
     "RemoveInvalidValues",
     "Removed",
     "RenormalizeLogits",

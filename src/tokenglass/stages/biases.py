@@ -24,40 +24,58 @@ class _Group(NamedTuple):
     values: Floats
 
 
-def _groups(sequences: Sequences) -> list[_Group]:
+class _Biases(NamedTuple):
+    """Sequences by length, and what those of one token come to: distinct ids (N,) and their biases (N,)."""
+
+    always: tuple[Ids, Floats]
+    groups: list[_Group]
+
+
+def _biases(sequences: Sequences) -> _Biases:
     by_length: dict[int, list[tuple[tuple[int, ...], float]]] = {}
-    for ids, value in sorted(sequences, key=lambda entry: len(entry[0]) > 1):  # single tokens add up first
+    for ids, value in sequences:
         by_length.setdefault(len(ids), []).append((ids, value))
-    return [
+    single = by_length.pop(1, [])
+    always = _summed(
+        np.array([ids[0] for ids, _ in single], dtype=np.int64),
+        np.array([value for _, value in single], dtype=np.float32),
+    )
+    groups = [
         _Group(
-            np.array([ids[:-1] for ids, _ in group], dtype=np.int64).reshape(len(group), -1),
+            np.array([ids[:-1] for ids, _ in group], dtype=np.int64),
             np.array([ids[-1] for ids, _ in group], dtype=np.int64),
             np.array([value for _, value in group], dtype=np.float32),
         )
         for group in by_length.values()
     ]
+    return _Biases(always, groups)
 
 
-def _biased(row: Row, groups: Sequence[_Group], ids: Ids) -> Row:
+def _summed(ids: Ids, values: Floats) -> tuple[Ids, Floats]:
+    """Distinct ids, and the sum in float32 of what each is given, in turn."""
+    unique, where = np.unique(ids, return_inverse=True)
+    bias = np.zeros(len(unique), dtype=np.float32)
+    np.add.at(bias, where, values)
+    return unique, bias
+
+
+def _biased(row: Row, biases: _Biases, ids: Ids) -> Row:
     """The row plus, in float32, the sum of the biases of all sequences that the next token would complete."""
-    last, values = [], []
-    for group in groups:
+    targets, bias = biases.always
+    for group in biases.groups:
         n = group.prefixes.shape[1]
-        if n <= len(ids):
-            fits = (group.prefixes == ids[len(ids) - n :]).all(axis=1)
-            last.append(group.last[fits])
-            values.append(group.values[fits])
-    targets = np.concatenate(last) if last else np.empty(0, dtype=np.int64)
+        if n <= len(ids) and len(fits := np.flatnonzero((group.prefixes == ids[len(ids) - n :]).all(axis=1))):
+            targets = np.concatenate([targets, group.last[fits]])
+            bias = np.concatenate([bias, group.values[fits]])
     if not len(targets):
         return row
-    if int(targets.max()) >= len(row):
-        raise ValueError(f"token ids must be in [0, {len(row) - 1}], got {int(targets.max())}")
-    unique, where = np.unique(targets, return_inverse=True)
-    bias = np.zeros(len(unique), dtype=np.float32)
-    np.add.at(bias, where, np.concatenate(values))
+    if targets is not biases.always[0]:
+        targets, bias = _summed(targets, bias)
+    if int(targets[-1]) >= len(row):
+        raise ValueError(f"token ids must be in [0, {len(row) - 1}], got {int(targets[-1])}")
     if (bias == MASKED).all():
-        return row.masked(unique)
-    return row.replaced(unique, row.scores[unique] + bias)
+        return row.masked(targets)
+    return row.replaced(targets, row.scores[targets] + bias)
 
 
 def _check(parameter: str, sequences: Sequences) -> None:
@@ -99,8 +117,8 @@ class SequenceBias(BaseStage):
         return _biased(row, self._grouped, self.window.ids(context)), state
 
     @cached_property
-    def _grouped(self) -> list[_Group]:
-        return _groups(self.sequences)
+    def _grouped(self) -> _Biases:
+        return _biases(self.sequences)
 
 
 @dataclass(frozen=True)
@@ -137,11 +155,11 @@ class BadWords(BaseStage):
         return _biased(row, groups, self.window.ids(context)), state
 
     @cached_property
-    def _grouped(self) -> list[_Group]:
+    def _grouped(self) -> _Biases:
         return self._without(set())
 
-    def _without(self, spared: set[tuple[int, ...]]) -> list[_Group]:
-        return _groups(tuple((ids, -np.inf) for ids in dict.fromkeys(self.sequences) if ids not in spared))
+    def _without(self, spared: set[tuple[int, ...]]) -> _Biases:
+        return _biases(tuple((ids, -np.inf) for ids in dict.fromkeys(self.sequences) if ids not in spared))
 
 
 @dataclass(frozen=True)
@@ -178,8 +196,8 @@ class LogitBias(BaseStage):
         return _biased(row, self._grouped, np.empty(0, dtype=np.int64)), state
 
     @cached_property
-    def _grouped(self) -> list[_Group]:
-        return _groups(tuple(((i,), value) for i, value in self.biases))
+    def _grouped(self) -> _Biases:
+        return _biases(tuple(((i,), value) for i, value in self.biases))
 
 
 @dataclass(frozen=True)

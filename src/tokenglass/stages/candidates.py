@@ -9,19 +9,25 @@ from __future__ import annotations
 import numpy as np
 
 from tokenglass.stages.ranking import best_first
-from tokenglass.stages.row import Floats, Ids, Row
+from tokenglass.stages.row import MASKED, Floats, Ids, Row
 
 
 def total(values: Floats) -> np.float32:
-    """The float32 running sum."""
-    return np.cumsum(values, dtype=np.float32)[-1] if len(values) else np.float32(0.0)
+    """The float32 running sum, as 0 - v - v ... turned round: numpy adds in pairs, but subtracts in turn."""
+    summed: np.float32 = -np.subtract.reduce(values, dtype=np.float32, initial=np.float32(0.0))
+    return summed
 
 
 def weights_of(values: Floats, *, is_sorted: bool = False) -> Floats:
     """exp(value - reference) in float32; the first value is the reference in a list that counts as sorted."""
     reference = values[0] if is_sorted else values.max()
     with np.errstate(over="ignore"):
-        weights: Floats = np.exp((values - reference).astype(np.float64)).astype(np.float32)
+        if values.min() == MASKED:  # a float64 exponential is slow where it is 0
+            weights: Floats = np.zeros(len(values), dtype=np.float32)
+            alive = np.flatnonzero(values > MASKED)
+            weights[alive] = np.exp((values[alive] - reference).astype(np.float64))
+        else:
+            weights = np.exp((values - reference).astype(np.float64)).astype(np.float32)
     return weights
 
 
@@ -50,7 +56,7 @@ def logs_of(values: Floats) -> Floats:
 
 def entropy_of(p: Floats) -> np.float32:
     """Entropy in nats as a float32 running sum; tokens of probability 0 add nothing."""
-    p = p[p > 0.0]
+    p = p[np.flatnonzero(p > 0.0)]
     return total(-p * logs_of(p))
 
 
@@ -63,8 +69,9 @@ def entropy_share(p: Floats) -> np.float32:
 def deviation(values: Floats) -> np.float32:
     """Population standard deviation, both sums in float32."""
     n = np.float32(len(values))
-    mean = total(values) / n
-    return np.float32(np.sqrt(total((values - mean) ** 2) / n))
+    with np.errstate(over="ignore"):  # a penalty may have made a score huge
+        mean = total(values) / n
+        return np.float32(np.sqrt(total((values - mean) ** 2) / n))
 
 
 def best_first_of(row: Row) -> Ids:

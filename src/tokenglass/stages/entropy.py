@@ -10,7 +10,7 @@ import numpy as np
 from tokenglass.stages import candidates
 from tokenglass.stages.base import BaseStage, Tie, require, require_whole
 from tokenglass.stages.context import Context
-from tokenglass.stages.ranking import reach
+from tokenglass.stages.ranking import best_first, reach
 from tokenglass.stages.row import MASKED, Floats, Ids, Row
 from tokenglass.stages.truncation import drop_below
 
@@ -58,13 +58,12 @@ class TypicalP(BaseStage):
         return (self._with_ties(row) if self.tie == "keep_all" else self._in_order(row)), state
 
     def _with_ties(self, row: Row) -> Row:
-        ids, scores = row.values()
-        shift = scores - scores.max()
-        weights = np.exp(shift)
-        total = np.float32(weights.sum(dtype=np.float64))
-        p, surprise = weights / total, np.log(total) - shift
-        likely = p > 0.0
-        entropy = np.float32((p[likely] * surprise[likely]).sum(dtype=np.float64))
+        known = row.weights
+        p, surprise = known.probs, np.log(np.float32(known.total)) - (known.values - known.best)
+        with np.errstate(invalid="ignore"):
+            terms = p * surprise
+        np.fmax(terms, np.float32(0.0), out=terms)  # a masked token's, which is 0 * inf, is 0
+        entropy = np.float32(terms.sum(dtype=np.float64))
         distance = np.abs(surprise - entropy)
         segment = reach(distance, p, self.p)
         running = (segment.before + np.cumsum(p[segment.indexes], dtype=np.float64)).astype(np.float32)
@@ -72,17 +71,23 @@ class TypicalP(BaseStage):
         keep = distance <= distance[segment.indexes[last]]
         if int(np.count_nonzero(keep)) < self.min_keep:
             keep[np.argsort(distance, kind="stable")[: self.min_keep]] = True
-        return row.kept_where(ids, keep & (scores > MASKED), facts={"entropy_nats": float(entropy)})
+        return row.kept_where(
+            known.ids, keep & (known.values > MASKED), facts={"entropy_nats": float(entropy)}
+        )
 
     def _in_order(self, row: Row) -> Row:
         ids = candidates.best_first_of(row)
         p = candidates.softmax_of(row.scores[ids])
         entropy = candidates.entropy_of(p)
-        typical = np.argsort(np.abs(-candidates.logs_of(p) - entropy), kind="stable")
-        enough = np.cumsum(p[typical], dtype=np.float32) > np.float32(self.p)
-        enough[: self.min_keep - 1] = False
-        last = int(enough.argmax()) + 1 if enough.any() else len(ids)
-        return row.kept(ids[typical[:last]], ranked=False, facts={"entropy_nats": float(entropy)})
+        likely = np.flatnonzero(p > 0.0)
+        typical = likely[best_first(-np.abs(-candidates.logs_of(p[likely]) - entropy))]
+        running = np.cumsum(p[typical], dtype=np.float32)
+        n = len(ids)
+        if running[-1] > np.float32(self.p):
+            n = max(int(np.count_nonzero(running <= np.float32(self.p))) + 1, self.min_keep)
+        if n > len(typical):  # tokens of probability 0 are the least typical, and equally so
+            typical = np.concatenate([typical, np.flatnonzero(p <= 0.0)])
+        return row.kept(ids[typical[:n]], ranked=False, facts={"entropy_nats": float(entropy)})
 
 
 @dataclass(frozen=True)

@@ -18,35 +18,28 @@ from tokenglass.errors import NoTokenAllowed
 from tokenglass.stages.base import Stage, params, start
 from tokenglass.stages.context import Context
 from tokenglass.stages.row import MASKED, Doubles, Floats, Ids, Row
+from tokenglass.types import Effect, Removal
 from tokenglass.types import Stage as StageRecord
 
 MODEL = "model"
+_NEAR = 128
+_WORTH_RANKING = 4  # fewer ranks are counted one by one
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
-    """How a token left the chain.
-
-    Attributes:
-        stage: name of the stage that removed it; "model" where its score was -inf to begin with.
-        rank: its rank just before, from 1; None where the model ruled it out.
-        p: its probability just before.
-    """
-
-    stage: str
-    rank: int | None
-    p: float
-
-
-class Removed(Mapping[int, str]):
-    """Token id -> name of the stage that removed it, for every token masked at the end; looked up lazily."""
+class Removed(Mapping[int, Removal]):
+    """Token id -> how it left, for every token masked at the end; looked up lazily."""
 
     def __init__(self, names: Sequence[str], rows: Sequence[Row]) -> None:
         self._names = names
         self._rows = rows
 
-    def __getitem__(self, token_id: int) -> str:
-        return self._names[self._index(token_id)]
+    def __getitem__(self, token_id: int) -> Removal:
+        index = self.stage_index(token_id)
+        if index == 0:
+            return Removal(MODEL, None, 0.0)
+        row = self._rows[index - 1]
+        p = float(row.moments.probs(row.scores[token_id]))
+        return Removal(self._names[index], numbers.rank(row.scores, token_id), p)
 
     def __contains__(self, token_id: object) -> bool:
         final = self._rows[-1].scores
@@ -63,21 +56,12 @@ class Removed(Mapping[int, str]):
     def __repr__(self) -> str:
         return f"<{len(self)} tokens removed>"
 
-    def removal(self, token_id: int) -> Removal:
-        """Which stage removed a token, and its rank and probability just before.
+    def stage_index(self, token_id: int) -> int:
+        """Index of the row in which the token is masked for good.
 
         Raises:
             KeyError: the token is alive at the end, or no such token.
         """
-        index = self._index(token_id)
-        if index == 0:
-            return Removal(MODEL, None, 0.0)
-        row = self._rows[index - 1]
-        p = row.moments.probs(row.scores[token_id])
-        return Removal(self._names[index], numbers.rank(row.scores, token_id), float(p))
-
-    def _index(self, token_id: int) -> int:
-        """Index of the row in which the token is masked for good."""
         if token_id not in self:
             raise KeyError(token_id)
         index = len(self._rows) - 1
@@ -117,6 +101,37 @@ class Ledger:
         columns = np.asarray(ids, dtype=np.int64)
         return np.array([row.moments.probs(row.scores[columns]) for row in self.rows])
 
+    def removals(self, ids: Ids, trail: Doubles) -> dict[int, Removal]:
+        """How those of `ids` that are masked at the end left; `trail` is `probs(ids)`."""
+        masked = np.array([row.scores[ids] == MASKED for row in self.rows])  # (stages + 1, len(ids))
+        for_good = np.logical_and.accumulate(masked[::-1])[::-1]
+        columns = np.flatnonzero(for_good[-1])
+        left = for_good[:, columns].argmax(axis=0)  # index of the first row in which it is masked for good
+        found: dict[int, Removal] = {}
+        for index in np.unique(left).tolist():
+            gone = columns[left == index]
+            ranks = self._ranks(index - 1, ids[gone]) if index else [None] * len(gone)
+            probs = trail[index - 1, gone].tolist() if index else [0.0] * len(gone)
+            for token_id, rank, p in zip(ids[gone].tolist(), ranks, probs, strict=True):
+                found[token_id] = Removal(self.names[index], rank, p)
+        return found
+
+    def _ranks(self, index: int, ids: Ids) -> Sequence[int | None]:
+        row = self.rows[index]
+        if len(ids) < _WORTH_RANKING:
+            return [numbers.rank(row.scores, token_id) for token_id in ids.tolist()]
+        places = {token_id: rank for rank, token_id in enumerate(row.ranked(_NEAR)[:_NEAR].tolist(), 1)}
+        return [places.get(i) or numbers.rank(row.scores, i) for i in ids.tolist()]
+
+    def effects(self, token_id: int) -> tuple[Effect, ...]:
+        """A token's score, probability and rank in the model's row and after each stage."""
+        found = []
+        for name, row in zip(self.names, self.rows, strict=True):
+            score = float(row.scores[token_id])
+            rank = None if score == MASKED else numbers.rank(row.scores, token_id)
+            found.append(Effect(name, score, float(row.moments.probs(score)), rank))
+        return tuple(found)
+
     def require_alive(self, position: int) -> None:
         """Refuse a step at which no token is left.
 
@@ -154,7 +169,7 @@ def run(
     >>> ledger = run([Temperature(0.5), TopK(1)], Row.of([1.0, 2.0]), Context())
     >>> [(s.name, s.alive, round(s.mass_kept, 3)) for s in ledger.stages]
     [('model', 2, 1.0), ('temperature', 2, 1.0), ('top_k', 1, 0.881)]
-    >>> ledger.removed[0], ledger.removed.removal(0).rank
+    >>> ledger.removed[0].stage, ledger.removed[0].rank
     ('top_k', 2)
     """
     before = tuple(start(stage) for stage in chain) if states is None else tuple(states)

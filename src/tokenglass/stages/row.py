@@ -18,15 +18,14 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import inf, isfinite, log, nan
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tokenglass.numbers import LN2
 from tokenglass.stages.ranking import best_first, top
+from tokenglass.stages.sums import Moments, Weights, moments_of, no_moments, weigh
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -37,7 +36,8 @@ Domain = Literal["logits", "logprobs"]
 MASKED = np.float32(-np.inf)
 NO_FACTS: Mapping[str, float] = MappingProxyType({})
 _FIRST_HEAD = 128
-_FEW = 1024  # so many alive are worth sorting: later stages then look at nothing else
+_FEW = 1024  # so many alive are worth sorting
+_THIN = 4  # one alive in so many is worth a list
 
 
 class Head(NamedTuple):
@@ -48,63 +48,6 @@ class Head(NamedTuple):
 
     ids: Ids
     complete: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """Sums over a row from which its normaliser and entropy follow.
-
-    Attributes:
-        reference: the score whose weight is 1.
-        total: sum of exp(score - reference).
-        weighted: sum of exp(score - reference) * (score - reference).
-        alive: number of scores above -inf.
-    """
-
-    reference: float
-    total: float
-    weighted: float
-    alive: int
-
-    @property
-    def logsumexp(self) -> float:
-        """Ln of the sum of exp(score); -inf when nothing is alive, NaN when a score is NaN or +inf."""
-        return self.reference + log(self.total) if self.total > 0.0 else self.reference
-
-    @property
-    def entropy_bits(self) -> float:
-        """Entropy of the softmax in bits; 0 when nothing is alive, NaN when a score is NaN or +inf."""
-        if not self.total > 0.0:
-            return self.total
-        return max(0.0, (log(self.total) - self.weighted / self.total) / LN2)
-
-    def probs(self, scores: ArrayLike) -> Doubles:
-        """Float64 probabilities of tokens with these scores; NaN where there is no distribution.
-
-        Not by way of `logsumexp`, in which the logarithm would vanish beside a reference of 1e38.
-        """
-        scores = np.asarray(scores, dtype=np.float64)
-        if not self.total > 0.0:
-            return np.full(scores.shape, self.total)
-        return np.exp(scores - self.reference) / self.total
-
-
-def _moments(values: Floats) -> Moments:
-    reference = float(values.max()) if len(values) else -inf
-    if reference == -inf:
-        return Moments(-inf, 0.0, 0.0, 0)
-    if not isfinite(reference):
-        return Moments(nan, nan, nan, int(np.count_nonzero(values > MASKED)))
-    shift = values - np.float32(reference)
-    weights = np.exp(shift)
-    # 0 * -inf would be NaN; far below float32's smallest exponent a shift adds nothing, whatever its value
-    np.maximum(shift, np.float32(-1e4), out=shift)
-    return Moments(
-        reference,
-        float(weights.sum(dtype=np.float64)),
-        float(np.dot(weights, shift)),
-        int(np.count_nonzero(values > MASKED)),
-    )
 
 
 @lru_cache(maxsize=8)
@@ -133,8 +76,11 @@ class Row:
     domain: Domain = "logits"
     facts: Mapping[str, float] = field(default_factory=lambda: NO_FACTS)
     _head: Head | None = field(default=None, repr=False)
+    _alive: Ids | None = field(default=None, repr=False)  # in a plain row: ascending, all others are masked
     _moments: Moments | None = field(default=None, repr=False)
     _origin: tuple[weakref.ref[Row], Ids] | None = field(default=None, repr=False)
+    _weights: Weights | None = field(default=None, init=False, repr=False)
+    _argmax: int | None = field(default=None, init=False, repr=False)
 
     @classmethod
     def of(cls, scores: ArrayLike, *, candidates: bool = False, domain: Domain = "logits") -> Row:
@@ -162,9 +108,17 @@ class Row:
 
     @property
     def few(self) -> Ids | None:
-        """The only ids that can be alive, where a list shorter than the vocabulary is at hand, else None."""
+        """The only ids that can be alive, where a list shorter than the vocabulary is at hand, else None.
+
+        Best first where the row has a complete ranking, in candidate order where it has one, else ascending.
+        """
         ids = self._head.ids if self._head is not None and self._head.complete else self.order
+        ids = self._alive if ids is None else ids
         return ids if ids is not None and len(ids) < len(self.scores) else None
+
+    def ranks(self, ids: Ids | None) -> bool:
+        """Whether `ids`, as `values` or `probs` gave them, stand best first in a plain row."""
+        return self._head is not None and self._head.complete and ids is self._head.ids
 
     @property
     def candidates(self) -> Ids:
@@ -190,25 +144,35 @@ class Row:
         ids = self.few
         return (None, self.scores) if ids is None else (ids, self.scores[ids])
 
+    @property
+    def weights(self) -> Weights:
+        """Exponentials of `values`, computed once; of a row in which something is alive."""
+        if self._weights is None:
+            object.__setattr__(self, "_weights", weigh(*self.values()))
+        assert self._weights is not None
+        return self._weights
+
     def probs(self) -> tuple[Ids | None, Floats]:
         """(ids, p) as `values`: softmax with float32 exponentials and a float64 sum rounded to float32."""
-        ids, values = self.values()
-        weights = np.exp(values - values.max())
-        return ids, weights / np.float32(weights.sum(dtype=np.float64))
+        return self.weights.ids, self.weights.probs
 
     @property
     def moments(self) -> Moments:
         """Sums over the row, computed once."""
         if self._moments is None:
-            object.__setattr__(self, "_moments", _moments(self.values()[1]))
+            found = no_moments(self.values()[1]) or moments_of(self.weights)
+            object.__setattr__(self, "_moments", found)
         assert self._moments is not None
         return self._moments
 
     @property
     def argmax(self) -> int:
         """Id of the largest score, the lowest id on ties; -1 when nothing is alive."""
-        best = int(self.scores.argmax())
-        return -1 if self.scores[best] == MASKED else best
+        if self._argmax is None:
+            best = int(self.scores.argmax())
+            object.__setattr__(self, "_argmax", -1 if self.scores[best] == MASKED else best)
+        assert self._argmax is not None
+        return self._argmax
 
     def ranked(self, n: int) -> Ids:
         """At least n ids best first, or all candidates; every id outside scores less than the last.
@@ -224,11 +188,12 @@ class Row:
         return self._head.ids
 
     def _ranking(self, n: int) -> Head:
-        ids = top(self.scores, n)
-        if self.scores[ids[-1]] == MASKED:
-            ids = ids[: np.searchsorted(-self.scores[ids], np.inf)]
-            return Head(ids, True)
-        return Head(ids, len(ids) == len(self.scores))
+        listed, values = self.values()
+        best = top(values, n)
+        complete = len(best) == len(values)
+        if values[best[-1]] == MASKED:
+            best, complete = best[: np.searchsorted(-values[best], np.inf)], True
+        return Head(best if listed is None else listed[best], complete)
 
     def touched_since(self, before: Row) -> Ids | None:
         """The only ids whose scores can differ from `before`'s, where this row was made so, else None."""
@@ -245,6 +210,7 @@ class Row:
             self.domain,
             facts,
             self._head,
+            self._alive,
             self._moments,
             (weakref.ref(self), np.empty(0, dtype=np.int64)),
         )
@@ -263,8 +229,9 @@ class Row:
             # rounding can make scores equal that were not, and then the lower id ranks first
             ids = head.ids[scores[head.ids] > MASKED]
             head = Head(ids[best_first(scores[ids], ids)], True)
+        alive = self._alive if same_ranking else None
         is_sorted = self.is_sorted and same_ranking
-        return Row(_frozen(scores), self.order, is_sorted, domain or self.domain, facts, head)
+        return Row(_frozen(scores), self.order, is_sorted, domain or self.domain, facts, head, alive)
 
     def replaced(
         self,
@@ -277,6 +244,9 @@ class Row:
         """New scores for distinct `ids`; candidates and, unless said otherwise, the sorted flag stay."""
         scores = self.scores.copy()
         scores[ids] = values
+        sums = self._moments
+        if sums is not None:
+            sums = sums.after(self.scores[ids], values) if len(ids) <= len(scores) // 8 else None
         return Row(
             _frozen(scores),
             self.order,
@@ -284,7 +254,8 @@ class Row:
             self.domain,
             facts,
             None,
-            self._moments_after(ids, values),
+            None,
+            sums,
             (weakref.ref(self), ids),
         )
 
@@ -295,6 +266,7 @@ class Row:
             left = self._head.ids[row.scores[self._head.ids] > MASKED]
             if len(left) or self._head.complete:
                 object.__setattr__(row, "_head", Head(left, self._head.complete))
+        object.__setattr__(row, "_alive", self._alive)
         return row
 
     def kept(self, ids: Ids, *, ranked: bool, facts: Mapping[str, float] = NO_FACTS) -> Row:
@@ -311,38 +283,28 @@ class Row:
 
     def kept_where(self, ids: Ids | None, keep: Mask, facts: Mapping[str, float] = NO_FACTS) -> Row:
         """What `values` listed stays where `keep` is true; the candidates keep their order."""
-        if ids is not None:
-            return self.kept(ids[keep], ranked=self.order is None or self.is_sorted, facts=facts)
-        if self.order is None and int(np.count_nonzero(keep)) <= _FEW:
-            left = np.flatnonzero(keep & (self.scores > MASKED))
-            return self.kept(left[best_first(self.scores[left])], ranked=True, facts=facts)
-        scores = np.where(keep, self.scores, MASKED)
         if self.order is not None:
-            return Row(_frozen(scores), self.order[keep[self.order]], self.is_sorted, self.domain, facts)
+            left = self.order[keep[self.order]] if ids is None else ids[keep]
+            return self.kept(left, ranked=self.is_sorted, facts=facts)
+        if ids is None and _THIN * int(np.count_nonzero(keep)) > len(keep) > _THIN * _FEW:
+            scores, alive = np.where(keep, self.scores, MASKED), None
+        else:
+            alive = np.flatnonzero(keep)
+            alive = alive if ids is None else ids[alive]
+            if self.ranks(ids):
+                return self.kept(alive, ranked=True, facts=facts)
+            alive = alive[self.scores[alive] > MASKED]
+            values = self.scores[alive]
+            if len(alive) <= _FEW:
+                return self.kept(alive[best_first(values)], ranked=True, facts=facts)
+            scores = np.full(len(self.scores), MASKED)
+            scores[alive] = values
         head = self._head
         if head is not None:
-            left = head.ids[keep[head.ids]]
+            left = head.ids[scores[head.ids] > MASKED]
             # where the last of the head went, ids outside may have gone too: what is left is still the best
             head = Head(left, head.complete) if len(left) else None
-        return Row(_frozen(scores), None, False, self.domain, facts, head)
-
-    def _moments_after(self, ids: Ids, values: Floats) -> Moments | None:
-        """Moments with a few scores changed, or None where a fresh sum is needed to be exact."""
-        was = self._moments
-        if was is None or not was.total > 0.0 or len(ids) > len(self.scores) // 8:
-            return None
-        old, new = self.scores[ids] - np.float32(was.reference), values - np.float32(was.reference)
-        if len(ids) and not new.max() < 20.0:  # also NaN: a new leader needs a new reference
-            return None
-        old_w, new_w = np.exp(old), np.exp(new)
-        total = was.total - float(old_w.sum(dtype=np.float64)) + float(new_w.sum(dtype=np.float64))
-        if total < 0.01 * was.total:  # the difference of near-equal sums has lost its digits
-            return None
-        low = np.float32(-1e4)
-        weighted = was.weighted - float(np.dot(old_w, np.maximum(old, low)))
-        weighted += float(np.dot(new_w, np.maximum(new, low)))
-        gone = int(np.count_nonzero(old > MASKED)) - int(np.count_nonzero(new > MASKED))
-        return Moments(was.reference, total, weighted, was.alive - gone)
+        return Row(_frozen(scores), None, False, self.domain, facts, head, alive)
 
 
 def _frozen(scores: Floats) -> Floats:

@@ -17,6 +17,8 @@ from tokenglass.stages.context import Context
 from tokenglass.stages.ranking import best_first, reach, top
 from tokenglass.stages.row import MASKED, Floats, Ids, Mask, Row
 
+_SHORT = 512  # most nuclei are shorter
+
 
 @dataclass(frozen=True)
 class TopK(BaseStage):
@@ -128,16 +130,16 @@ class TopP(BaseStage):
                 keep |= _among_best(row, ids, self.min_keep)
             return row.kept_where(ids, keep)
         total = float(p.sum(dtype=np.float64))
-        if ids is not None:
-            best = best_first(row.scores[ids]) if row.order is not None else slice(None)
-            n = max(self.min_keep, self._count(p[best], 0.0, total))
-            return row.kept(ids[best][:n], ranked=True)
-        segment = reach(-row.scores, p, total - float(self._cut))
+        places, are_all = _best_places(row, ids)
+        n = max(self.min_keep, self._count(p[places], 0.0, total))
+        if are_all or n < len(places):
+            return row.kept(places[:n] if ids is None else ids[places[:n]], ranked=True)
+        segment = reach(-(row.scores if ids is None else row.scores[ids]), p, total - float(self._cut))
         keep = segment.smaller
         keep[segment.indexes[: self._count(p[segment.indexes], segment.before, total)]] = True
         if int(np.count_nonzero(keep)) < self.min_keep:
-            keep = _among_best(row, None, self.min_keep)
-        return row.kept_where(None, keep)
+            keep = _among_best(row, ids, self.min_keep)
+        return row.kept_where(ids, keep)
 
     @property
     def _cut(self) -> np.float32:
@@ -264,12 +266,14 @@ class TopNSigma(BaseStage):
             return row, state
         alive = row.listed
         if alive.min() == MASKED:
-            alive = alive[alive > MASKED]
+            alive = alive[np.flatnonzero(alive > MASKED)]
         in_order = row.order is not None
         sigma = candidates.deviation(alive) if in_order else np.float32(alive.std(dtype=np.float64))
         low = alive.max() - np.float32(self.n) * sigma
         if in_order:
-            scores = np.where(row.scores >= low, row.scores, MASKED)
+            near = np.flatnonzero(row.scores >= low)
+            scores = np.full(len(row), MASKED)
+            scores[near] = row.scores[near]
             return row.with_scores(scores, same_ranking=True, facts={"sigma": float(sigma)}), state
         ids, scores = row.values()
         return row.kept_where(ids, scores >= low, facts={"sigma": float(sigma)}), state
@@ -279,13 +283,25 @@ def drop_below(row: Row, least: np.float32, min_keep: int) -> Row:
     """Drop what is less likely than `least`, except the best `min_keep` and their equals."""
     if row.argmax < 0:
         return row
-    worst = row.scores.max()
+    worst = row.scores[row.argmax]
     if min_keep > 1:
         best = row.ranked(min_keep)
         worst = row.scores[best[min(min_keep, len(best)) - 1]]
     ids, p = row.probs()
     scores = row.scores if ids is None else row.scores[ids]
     return row.kept_where(ids, (p >= least) | (scores >= worst))
+
+
+def _best_places(row: Row, ids: Ids | None) -> tuple[Ids, bool]:
+    """Where the best of `values` stand in it, best first, and whether these are all of them."""
+    if ids is not None and row.order is not None:
+        return best_first(row.scores[ids]), True
+    if ids is not None and row.ranks(ids):
+        return np.arange(len(ids)), True
+    if row.order is not None:
+        return np.arange(0), False
+    best = row.ranked(_SHORT)
+    return best if ids is None else np.searchsorted(ids, best), False
 
 
 def _among_best(row: Row, ids: Ids | None, n: int) -> Mask:

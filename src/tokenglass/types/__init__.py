@@ -11,6 +11,7 @@ from tokenglass.types.chains import Chain, ChainStage
 from tokenglass.types.choices import Account, Books, Candidate, Effect, NextTokens, Removal, Stage
 from tokenglass.types.engine import EngineInfo
 from tokenglass.types.shown import Shown
+from tokenglass.types.showcase import Parting, Showcase, Strategy
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
 from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence, Step
 
@@ -27,11 +28,14 @@ __all__ = [
     "Kind",
     "NextTokens",
     "Origin",
+    "Parting",
     "Removal",
     "Sequence",
+    "Showcase",
     "Shown",
     "Stage",
     "Step",
+    "Strategy",
     "Token",
     "Tokenization",
     "Vocabulary",

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas
 
 Origin = Literal["greedy", "sampled", "forced", "draft"]
-FinishReason = Literal["eos", "length", "stop_string", "time", "context", "cancelled"]
+FinishReason = Literal["eos", "length", "stop_string", "time", "context", "grammar", "cancelled"]
 
 
 @dataclass(frozen=True, repr=False)

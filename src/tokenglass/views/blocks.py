@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-Role = Literal["", "heading", "facts", "sentence", "chosen", "removed", "rest", "prompt"]
+Role = Literal["", "heading", "facts", "sentence", "chosen", "removed", "pruned", "rest", "prompt"]
 Align = Literal["left", "right", "point"]
 
 
@@ -75,13 +75,18 @@ class Column:
     keep: int = 9
     short: str = ""
 
+    @property
+    def wraps(self) -> bool:
+        """Whether it holds words that may go on in the next line; token text has rules of its own."""
+        return self.align == "left" and self.key != "token"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One row of a table.
 
     Attributes:
-        cells: column key -> text; "note" stands at the end of the row, under no column.
+        cells: column key -> text; "note" stands at the end of the row or below it, under no column.
         share: the bar's length as a fraction of 1, or None for no bar.
         role: what kind of row it is.
         tints: column key -> the probability that colours the cell.
@@ -95,14 +100,37 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows under columns; `bars` says whether a bar from 0 to 100 % follows."""
+    """Rows under columns.
+
+    Attributes:
+        columns: from left to right.
+        rows: from top to bottom.
+        bars: a bar from 0 to 100 % follows each row.
+        notes: what the rows' notes are about; "" where each note is a remark on its row alone.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     bars: bool = False
+    notes: str = ""
 
 
-Block = Line | Strip | Prose | Table
+@dataclass(frozen=True, slots=True)
+class Code:
+    """Lines of code to copy, each as it is."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Blocks that are one step away: a page opens them, a terminal only says that they are there."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+
+
+Block = Line | Strip | Prose | Table | Code | Fold
 
 # The notation of `safe_text`, which views set apart from the characters themselves; not the dotted circle,
 # which must stay in one piece with the mark it carries.

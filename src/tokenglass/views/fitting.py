@@ -1,6 +1,6 @@
 """Which columns of a table fit a terminal of a given width, and how wide each becomes.
 
-Knows widths, not styles. The least important columns go first; the token column never goes, and shrinks last.
+Knows widths, not styles. The least important columns go first, then words wrap; the token column never goes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from tokenglass.views.cells import cell_width
 
 MIN_BAR, MAX_BAR = 8, 40
 NARROW = 40  # cells: below this, short titles and single gaps
-COMFORTABLE_TOKEN, LONGEST_NOTE = 16, 28
+COMFORTABLE_TOKEN, NARROW_TOKEN, LEAST_TOKEN = 16, 10, 7
+COMFORTABLE_WORDS, LEAST_WORDS, LONGEST_NOTE = 24, 8, 32
 LONGEST_TAIL = len(".118 %")  # tinier numbers, such as 2.75e-6 %, do not push the others away
 
 
@@ -37,37 +38,37 @@ class Frame:
     bar_width: int
     tail: int
 
-    @property
-    def token_start(self) -> int:
-        """Cells left of the token column."""
-        before = [
-            size for column, size in zip(self.columns, self.widths, strict=True) if column.key != "token"
-        ]
-        return sum(before) + len(self.gap) * len(before)
-
 
 def fitted(table: Table, width: int) -> Frame:
     """The frame of a table on a screen of `width` cells."""
     narrow = width < NARROW
     gap = 1 if narrow else 2
-    columns = list(table.columns)
-    titles = {c.key: (c.short or c.title) if narrow else c.title for c in columns}
-    natural = {c.key: _natural_width(c, titles[c.key], table.rows) for c in columns}
-    longest_note = max((cell_width(row.cells.get("note", "")) for row in table.rows), default=0)
+    titles = {c.key: (c.short or c.title) if narrow else c.title for c in table.columns}
+    natural = {c.key: _natural_width(c, titles[c.key], table.rows) for c in table.columns}
+    notes = () if table.notes else table.rows  # notes of one kind stand below their rows
+    longest_note = max((cell_width(row.cells.get("note", "")) for row in notes), default=0)
     tail = max(MIN_BAR if table.bars else 0, min(longest_note, LONGEST_NOTE))
     token = natural.get("token", 0)
+    comfortable = min(token, NARROW_TOKEN if narrow else COMFORTABLE_TOKEN)
+    sizes = {c.key: min(natural[c.key], COMFORTABLE_WORDS if c.wraps else width) for c in table.columns}
+    columns = list(table.columns)
     while True:
-        room = width - sum(natural[c.key] + gap for c in columns if c.key != "token")
+        room = width - sum(sizes[c.key] + gap for c in columns if c.key != "token")
         droppable = [c for c in columns if c.keep < 9]
-        if room >= min(token, COMFORTABLE_TOKEN) + (gap + tail if tail else 0) or not droppable:
+        if room >= comfortable + (gap + tail if tail else 0) or not droppable:
             break
         columns.remove(min(droppable, key=lambda c: c.keep))
+    for column in columns:
+        if column.wraps:
+            before = sizes[column.key]
+            spare = room - (min(token, LEAST_TOKEN) if room < comfortable else token + tail)
+            sizes[column.key] = max(min(before, LEAST_WORDS), min(natural[column.key], before + spare))
+            room += before - sizes[column.key]
     token, tail = _shared(room, token, tail, gap, table.bars)
-    widths = tuple(token if c.key == "token" else natural[c.key] for c in columns)
+    widths = tuple(token if c.key == "token" else sizes[c.key] for c in columns)
     shown_titles = tuple(titles[c.key] for c in columns)
-    return Frame(
-        tuple(columns), shown_titles, widths, " " * gap, min(tail, MAX_BAR) if table.bars else 0, tail
-    )
+    bar_width = min(tail, MAX_BAR) if table.bars else 0
+    return Frame(tuple(columns), shown_titles, widths, " " * gap, bar_width, tail)
 
 
 def _shared(room: int, token: int, tail: int, gap: int, bars: bool) -> tuple[int, int]:

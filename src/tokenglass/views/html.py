@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from html import escape
 from math import sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from tokenglass.types import Shown
-from tokenglass.views.blocks import SIGN, Block, Column, Line, Piece, Prose, Row, Strip, Table
+from tokenglass.types import NextTokens, Shown, Step, Vocabulary
+from tokenglass.views.blocks import SIGN, Block, Code, Column, Fold, Line, Piece, Prose, Row, Strip, Table
 from tokenglass.views.fitting import pointed_cells
 from tokenglass.views.layout import blocks
+from tokenglass.views.searches import step_blocks
+from tokenglass.views.stages import stage_blocks
 
 BLUE, GREY, AMBER = "59,130,246", "127,127,127", "217,119,6"
 STRONGEST_TINT = 0.5  # of BLUE: 4.5:1 holds for usual text on pages from white to black, as a test computes
@@ -26,6 +28,7 @@ PAGE = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-widt
 MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere"
 CELL = "padding:1px 8px;border:0;vertical-align:middle;text-align:{align};font-variant-numeric:tabular-nums"
 QUIET = "opacity:.75"
+FRAMED = f"margin:6px 0;padding:6px 8px;border:1px solid rgba({GREY},.5)"
 ROLES = {
     "heading": "font-weight:600;margin:8px 0 0",
     "facts": f"{QUIET};margin:0 0 6px",
@@ -33,6 +36,7 @@ ROLES = {
 }
 ROWS = {
     "removed": QUIET,
+    "pruned": QUIET,
     "rest": QUIET,
     "chosen": f"font-weight:600;box-shadow:inset 3px 0 rgba({BLUE},1)",
 }
@@ -44,7 +48,21 @@ Item = TypeVar("Item")
 
 def to_html(result: Shown) -> str:
     """A result as one HTML fragment, safe to put into any page."""
-    return f'<div style="{PAGE}">{"".join(map(_drawn, blocks(result)))}</div>'
+    return _page(blocks(result))
+
+
+def stages_to_html(result: NextTokens | Step) -> str:
+    """What each stage of the chain did, one row a stage."""
+    return _page(stage_blocks(result))
+
+
+def search_step_to_html(record: Any, vocabulary: Vocabulary) -> str:
+    """One record of a search."""
+    return _page(step_blocks(record, vocabulary))
+
+
+def _page(shown: Iterable[Block]) -> str:
+    return f'<div style="{PAGE}">{"".join(map(_drawn, shown))}</div>'
 
 
 def _drawn(block: Block) -> str:
@@ -57,6 +75,15 @@ def _drawn(block: Block) -> str:
             return _prose(block)
         case Table():
             return _folded(block.rows, FOLD_ROWS, "row", lambda rows: _table(block, rows))
+        case Code():
+            code = escape("\n".join(block.lines))
+            return f'<div style="{MONO};{FRAMED}">{code}</div>'
+        case Fold():
+            return f"<details>{_summary(block.summary)}{''.join(map(_drawn, block.blocks))}</details>"
+
+
+def _summary(text: str) -> str:
+    return f'<summary style="{QUIET};cursor:pointer">{escape(text)}</summary>'
 
 
 def _folded(items: tuple[Item, ...], limit: int, noun: str, draw: Callable[[tuple[Item, ...]], str]) -> str:
@@ -66,7 +93,7 @@ def _folded(items: tuple[Item, ...], limit: int, noun: str, draw: Callable[[tupl
     folded = items[limit:MOST_SHOWN]
     left_out = len(items) - limit - len(folded)
     note = f"<p>{left_out:,} more {noun}s are not drawn here; to_dict() has them all.</p>" if left_out else ""
-    summary = f'<summary style="{QUIET};cursor:pointer">{len(folded):,} more {noun}s</summary>'
+    summary = _summary(f"{len(folded):,} more {noun}s")
     return f"{draw(items[:limit])}<details>{summary}{draw(folded)}{note}</details>"
 
 
@@ -103,7 +130,7 @@ def _table(table: Table, rows: Iterable[Row]) -> str:
         c.key: [_figure_spaces(t) for t in pointed_cells(c, rows)] for c in columns if c.align == "point"
     }
     body = [
-        _row(row, row.cells | {key: texts[index] for key, texts in pointed.items()}, columns)
+        _row(row, row.cells | {key: texts[index] for key, texts in pointed.items()}, columns, table.notes)
         for index, row in enumerate(rows)
     ]
     head = "".join(f'<th scope="col" style="{_cell(c)};{_title(c)}">{escape(c.title)}</th>' for c in columns)
@@ -122,20 +149,22 @@ def _ordered(table: Table, rows: tuple[Row, ...]) -> list[Column]:
     """Token first after the rank: `<bdi>` keeps right-to-left text in its cell, so reading order decides."""
     columns = list(table.columns)
     if table.bars or any(row.cells.get("note") for row in rows):
-        columns.append(Column("bar", "0 to 100 %" if table.bars else ""))
+        columns.append(Column("bar", table.notes or ("0 to 100 %" if table.bars else "")))
     order = ("index", "position", "rank", "name", "token", "p", "p_final", "bar")
     return sorted(columns, key=lambda c: order.index(c.key) if c.key in order else len(order))
 
 
-def _row(row: Row, cells: dict[str, str], columns: list[Column]) -> str:
-    drawn = "".join(_drawn_cell(column, cells.get(column.key, ""), row) for column in columns)
+def _row(row: Row, cells: dict[str, str], columns: list[Column], notes: str) -> str:
+    drawn = "".join(_drawn_cell(column, cells.get(column.key, ""), row, notes) for column in columns)
     return f'<tr style="background:none;{ROWS.get(row.role, "")}">{drawn}</tr>'
 
 
-def _drawn_cell(column: Column, text: str, row: Row) -> str:
+def _drawn_cell(column: Column, text: str, row: Row, notes: str) -> str:
     style = _cell(column)
     if column.key == "bar":
-        return f'<td style="{style};min-width:100px">{_note(row.cells.get("note", "")) or _bar(row)}</td>'
+        note = row.cells.get("note", "")
+        drawn = f'<span style="{QUIET}">{escape(note)}</span>' if notes else _note(note) or _bar(row)
+        return f'<td style="{style};min-width:100px">{drawn}</td>'
     if column.key == "token" and row.role != "rest":
         struck = ";text-decoration:line-through" if row.role == "removed" else ""
         return f'<td style="{style}{struck}">{_token(text)}</td>'

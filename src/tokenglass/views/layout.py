@@ -12,7 +12,9 @@ import numpy as np
 
 from tokenglass.text import safe_line, safe_prose, safe_text
 from tokenglass.types import (
+    Account,
     Candidate,
+    Chain,
     EngineInfo,
     Generation,
     NextTokens,
@@ -24,15 +26,11 @@ from tokenglass.types import (
 )
 from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Line, Piece, Prose, Row, Strip, Table
+from tokenglass.views.candidates import ID, P_FINAL, TOKEN, P, changed, next_table, step_table
+from tokenglass.views.chains import chain_blocks
 from tokenglass.views.figures import bits, choices, count, percent, significant
-
-RANK = Column("rank", "rank", "right", short="#")
-ID = Column("id", "id", "right", keep=4)
-ID_ALWAYS = Column("id", "id", "right")
-LOGIT = Column("logit", "logit", "point", keep=3)
-P = Column("p", "probability", "point", short="p")
-P_FINAL = Column("p_final", "after chain", "point", keep=8, short="final")
-TOKEN = Column("token", "token")
+from tokenglass.views.searches import search_blocks
+from tokenglass.views.stages import account_blocks, stage_blocks
 
 
 @singledispatch
@@ -87,7 +85,7 @@ def _token_table(tokens: tuple[Token, ...]) -> Table:
     notes = _notes(tokens)
     columns = (
         Column("index", "#", "right", keep=5),
-        ID_ALWAYS,
+        Column("id", "id", "right"),
         Column("span", "bytes", "right", keep=2),
         TOKEN,
     )
@@ -136,7 +134,12 @@ def _split_characters(data: bytes, start: int, end: int) -> str:
 
 @blocks.register
 def _(result: NextTokens) -> tuple[Block, ...]:
-    return next_blocks(result)
+    return (*next_blocks(result), *_chain_of(result))
+
+
+def _chain_of(result: NextTokens | Step) -> tuple[Block, ...]:
+    """The table of the stages, where there were any."""
+    return stage_blocks(result) if len(result.stages) > 1 else ()
 
 
 def next_blocks(result: NextTokens, extra: Iterable[Candidate] = ()) -> tuple[Block, ...]:
@@ -153,49 +156,6 @@ def next_blocks(result: NextTokens, extra: Iterable[Candidate] = ()) -> tuple[Bl
     return (heading, Line(" · ".join(facts), "facts"), next_table(result, extra))
 
 
-def next_table(result: NextTokens, extra: Iterable[Candidate] = ()) -> Table:
-    """The next-token table: the rows, candidates that were looked up, and the rest that closes the sum."""
-    chain = result.final is not None
-    shown = list(result.rows)
-    known = {row.id for row in shown}
-    shown += [row for row in extra if row.id not in known]
-    rest_n = len(result.logits) - len(shown)
-    table_rows = [_candidate_row(row, chain) for row in shown]
-    if rest_n > 0:
-        ids = [row.id for row in shown]
-        table_rows.append(_rest_row(rest_n, rows.rest_p(result, ids), rows.rest_p_final(result, ids), chain))
-    return Table(_candidate_columns(chain), tuple(table_rows), bars=True)
-
-
-def _candidate_columns(chain: bool) -> tuple[Column, ...]:
-    return (RANK, ID, LOGIT, P, P_FINAL, TOKEN) if chain else (RANK, ID, LOGIT, P, TOKEN)
-
-
-def _candidate_row(row: Candidate, chain: bool, chosen: bool = False) -> Row:
-    cells = {
-        "rank": f"→ {row.rank:,}" if chosen else f"{row.rank:,}",
-        "id": str(row.id),
-        "logit": f"{row.logit:.2f}",
-        "p": percent(row.p),
-        "p_final": percent(row.p_final),
-        "token": row.text,
-    }
-    if row.removed_by is not None:
-        cells["note"] = f"removed by {safe_line(row.removed_by)}"
-        return Row(cells, None, "removed", {"p": row.p})
-    tints = {"p": row.p, "p_final": row.p_final}
-    return Row(cells, row.p_final if chain else row.p, "chosen" if chosen else "", tints)
-
-
-def _rest_row(n: int, p: float, p_final: float, chain: bool, exact: bool = True) -> Row:
-    def shown(rest: float) -> str:
-        # one minus a sum of stored float32 logits: below 1e-6 only rounding is left
-        return percent(rest) if exact or rest >= 1e-6 else "<0.0001 %"
-
-    cells = {"rank": "…", "p": shown(p), "p_final": shown(p_final), "token": count(n, "other")}
-    return Row(cells, p_final if chain else p, "rest")
-
-
 @blocks.register
 def _(result: Step) -> tuple[Block, ...]:
     facts = [f"position {result.position}", bits(result.entropy_bits), result.origin]
@@ -204,36 +164,13 @@ def _(result: Step) -> tuple[Block, ...]:
     return (
         Line(rows.why(result), "sentence"),
         Line(" · ".join(facts), "facts"),
-        _step_table(result),
+        step_table(result),
+        *_chain_of(result),
     )
 
 
-def _step_table(step: Step, n: int = 10) -> Table:
-    chain = _changed(step.top)
-    shown = list(step.top[:n])
-    if step.id not in {row.id for row in shown}:
-        shown.append(
-            Candidate(
-                step.rank,
-                step.token,
-                step.logit,
-                step.logprob,
-                step.p,
-                step.p_final,
-                step.removed.get(step.id),
-            )
-        )
-    table_rows = [_candidate_row(row, chain, chosen=row.id == step.id) for row in shown]
-    if (rest_n := len(step.vocabulary) - len(shown)) > 0:
-        rest_p = 1.0 - sum(row.p for row in shown)
-        rest_final = 1.0 - sum(row.p_final for row in shown)
-        table_rows.append(_rest_row(rest_n, rest_p, rest_final, chain, exact=False))
-    return Table(_candidate_columns(chain), tuple(table_rows), bars=True)
-
-
-def _changed(shown: Iterable[Candidate | Step]) -> bool:
-    """Whether the chain changed any probability by more than rounding."""
-    return any(abs(row.p_final - row.p) > 1e-6 for row in shown)
+blocks.register(Account)(account_blocks)
+blocks.register(Chain)(chain_blocks)
 
 
 @blocks.register
@@ -243,15 +180,42 @@ def _(result: Sequence) -> tuple[Block, ...]:
 
 @blocks.register
 def _(result: Generation) -> tuple[Block, ...]:
-    found: list[Block] = []
-    prompt = safe_prose(result.prompt_text)
-    for number, sequence in enumerate(result.sequences, start=1):
-        if len(result.sequences) > 1:
-            found.append(Line(f"sequence {number} of {len(result.sequences)}", "heading"))
-        found += [_prose(prompt, sequence), Line(written_facts(sequence), "facts")]
-    if len(result.sequences) > 1:
-        found.append(Line("steps of sequence 1", "heading"))
-    return (*found, steps_table(result.steps))
+    several = len(result.sequences) > 1
+    found: list[Block] = [Line(f"warning: {safe_line(text)}", "sentence") for text in result.warnings]
+    if result.healing is not None:
+        found.append(Line(f"end of the prompt healed: {result.healing.summary}", "sentence"))
+    found += [_prose(safe_prose(result.prompt_text), result.sequences[0])]
+    found.append(Line(written_facts(result.sequences[0]), "facts"))
+    if several:
+        found += [Line(f"{len(result.sequences)} texts", "heading"), _sequences_table(result.sequences)]
+        found.append(Line("steps of the first text", "heading"))
+    found.append(steps_table(result.steps))
+    return (*found, *search_blocks(result))
+
+
+def _sequences_table(sequences: tuple[Sequence, ...]) -> Table:
+    """One row for each text: its score, its length, why it ended, what it says."""
+    scored = any(sequence.score is not None for sequence in sequences)
+    columns = (
+        Column("rank", "#", "right"),
+        *((Column("score", "score", "point", keep=8),) if scored else ()),
+        Column("length", "tokens", "right", keep=4),
+        Column("reason", "finish reason", keep=5),
+        Column("token", "text"),
+    )
+    table_rows = [
+        Row(
+            {
+                "rank": str(number),
+                "score": "–" if sequence.score is None else significant(sequence.score, 5),
+                "length": f"{len(sequence.ids):,}",
+                "reason": sequence.finish_reason,
+                "token": safe_line(sequence.text),
+            }
+        )
+        for number, sequence in enumerate(sequences, start=1)
+    ]
+    return Table(columns, tuple(table_rows))
 
 
 def _prose(prompt: str, sequence: Sequence) -> Prose:
@@ -267,7 +231,8 @@ def _prose(prompt: str, sequence: Sequence) -> Prose:
 
 def written_facts(sequence: Sequence) -> str:
     """How many tokens were written and why they end."""
-    facts = [f"{count(len(sequence.ids), 'new token')}", f"finish reason: {sequence.finish_reason}"]
+    kept = ", which is kept in the text" if sequence.finish_reason == "stop_string" else ""
+    facts = [f"{count(len(sequence.ids), 'new token')}", f"finish reason: {sequence.finish_reason}{kept}"]
     if sequence.score is not None:
         facts.append(f"score {significant(sequence.score, 5)}")
     return " · ".join(facts)
@@ -281,7 +246,7 @@ def steps_table(steps: tuple[Step, ...]) -> Table:
         Column("entropy", "entropy", "point", keep=2),
         Column("rank", "rank", "right", keep=6),
         P,
-        *((P_FINAL,) if _changed(steps) else ()),
+        *((P_FINAL,) if changed(steps) else ()),
         TOKEN,
     )
     table_rows = [

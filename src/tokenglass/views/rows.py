@@ -1,4 +1,4 @@
-"""Results as plain JSON values, and the sentence that says why a token was written.
+"""Results as plain JSON values.
 
 Knows what results hold, not how they look. Every value is a str, int, float, bool, None, list or dict; a
 number that JSON cannot hold becomes None, and `<name>_nonfinite` beside it says which it was ("inf", "-inf",
@@ -8,6 +8,7 @@ number that JSON cannot hold becomes None, and `<name>_nonfinite` beside it says
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
 from functools import singledispatch
 from math import isfinite
 from typing import Any
@@ -17,18 +18,26 @@ from numpy.typing import NDArray
 
 from tokenglass.numbers import summarize
 from tokenglass.types import (
+    Account,
     Candidate,
+    Chain,
+    ChainStage,
     EngineInfo,
     Generation,
     NextTokens,
+    Removal,
     Sequence,
     Shown,
     Stage,
     Step,
     Token,
     Tokenization,
+    Vocabulary,
 )
-from tokenglass.views.figures import ordinal, percent, significant
+from tokenglass.views.reasons import why
+from tokenglass.views.stages import fate
+
+__all__ = ["candidate", "effective_choices", "plain", "rest_p", "rest_p_final", "to_dict", "why"]
 
 JsonDict = dict[str, Any]
 
@@ -66,11 +75,11 @@ def _(result: NextTokens) -> JsonDict:
             "entropy_bits": result.entropy_bits,
             "effective_choices": effective_choices(result.entropy_bits),
             "coverage": result.coverage,
-            "rows": [candidate(row) for row in result.rows],
+            "rows": [candidate(row) | _removal(row, result.removed) for row in result.rows],
             "rest_n": len(result.logits) - len(result.rows),
             "rest_p": result.rest_p,
             "rest_p_final": rest_p_final(result, [row.id for row in result.rows]),
-            "stages": [_stage(stage) for stage in result.stages],
+            "stages": [_stage(stage, result.vocabulary) for stage in result.stages],
             "config": result.config,
         }
     )
@@ -96,8 +105,11 @@ def _(result: Step) -> JsonDict:
             "finish_reason": result.finish_reason,
             "why": why(result),
             "logsumexp": result.logsumexp,
-            "top": [candidate(row) for row in result.top],
-            "stages": [_stage(stage) for stage in result.stages],
+            "top": [
+                candidate(row) | _removal(row, result.removed) | _trail(result, index)
+                for index, row in enumerate(result.top)
+            ],
+            "stages": [_stage(stage, result.vocabulary) for stage in result.stages],
         }
     )
 
@@ -126,6 +138,36 @@ def _(result: Generation) -> JsonDict:
             "finish_reason": result.finish_reason,
             "sequences": [to_dict(sequence) for sequence in result.sequences],
             "config": result.config,
+            "search": [_search_step(record) for record in result.search],
+            "warnings": result.warnings,
+            "healing": None if result.healing is None else _healing(result.healing),
+        }
+    )
+
+
+@to_dict.register
+def _(result: Account) -> JsonDict:
+    return {
+        **_token(result.token),
+        "effects": [_record(effect) for effect in result.effects],
+        "removed": _record(result.removed),
+        "fate": fate(result),
+    }
+
+
+@to_dict.register
+def _(result: Chain) -> JsonDict:
+    return _plain_items(
+        {
+            "mode": result.mode,
+            "preset": result.preset,
+            "stages": [_chain_stage(stage) for stage in result.stages],
+            "selection": _chain_stage(result.selection),
+            "config": result.config,
+            "sources": result.sources,
+            "no_effect": result.no_effect,
+            "warnings": result.warnings,
+            "code": result.code,
         }
     )
 
@@ -165,17 +207,47 @@ def _token(token: Token) -> JsonDict:
     return {"id": int(token.id), "token": token.text, "bytes": token.bytes.hex(), "kind": token.kind}
 
 
-def _stage(stage: Stage) -> JsonDict:
+def _removal(row: Candidate, removed: Mapping[int, Removal]) -> JsonDict:
+    """How a candidate left the chain, or None."""
+    found = removed.get(row.id) if row.removed_by is not None else None
+    return {"removed": _record(found)}
+
+
+def _trail(step: Step, index: int) -> JsonDict:
+    """A candidate's probability after each of the stages, where that was kept."""
+    return {} if step.trail is None else {"trail": plain(step.trail[:, index].astype(np.float64))}
+
+
+def _stage(stage: Stage, vocabulary: Vocabulary) -> JsonDict:
+    favourite = None if stage.argmax < 0 else vocabulary.token(stage.argmax).text
+    return {**_record(stage), "argmax_token": favourite}
+
+
+def _chain_stage(stage: ChainStage) -> JsonDict:
+    sources = {name: {"value": value, "source": source} for name, (value, source) in stage.sources.items()}
     return _plain_items(
-        {
-            "name": stage.name,
-            "params": stage.params,
-            "alive": stage.alive,
-            "mass_kept": stage.mass_kept,
-            "entropy_bits": stage.entropy_bits,
-            "argmax": stage.argmax,
-        }
+        {"name": stage.name, "params": stage.params, "sources": sources, "paper": stage.paper}
     )
+
+
+def _search_step(record: Any) -> JsonDict:
+    """A record of a search by its fields; its kind, such as "beam", is what its class is called."""
+    return {"kind": type(record).__name__.removesuffix("Step").lower(), **_record(record)}
+
+
+def _healing(healing: Any) -> JsonDict:
+    return {**_record(healing), "summary": healing.summary}
+
+
+def _record(value: Any) -> Any:
+    """A record of plain values by its fields, and the records in it."""
+    if isinstance(value, Token):
+        return _token(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain_items({f.name: _record(getattr(value, f.name)) for f in fields(value)})
+    if isinstance(value, tuple):
+        return [_record(item) for item in value]
+    return value
 
 
 def effective_choices(entropy_bits: float) -> float:
@@ -216,12 +288,21 @@ def plain(value: Any) -> Any:
         return value.hex()
     if isinstance(value, Mapping):
         return _plain_items(value)
+    if is_dataclass(value) and not isinstance(value, type) and (small := _small(value)) is not None:
+        return small
     if isinstance(value, (set, frozenset)):
         return sorted((plain(item) for item in value), key=lambda item: (str(type(item)), item))
     if isinstance(value, (Iterable, np.ndarray)):
         return [plain(item) for item in value]
     # repr() of a function or a model holds memory addresses, which differ from run to run
     return getattr(value, "__qualname__", type(value).__qualname__)
+
+
+def _small(value: Any) -> JsonDict | None:
+    """A record that holds nothing but single values, such as a window; None for anything larger."""
+    found = {f.name: getattr(value, f.name) for f in fields(value)}
+    single = all(v is None or isinstance(v, bool | int | float | str) for v in found.values())
+    return _plain_items(found) if single and found else None
 
 
 def _plain_items(items: Mapping[Any, Any]) -> JsonDict:
@@ -233,67 +314,3 @@ def _plain_items(items: Mapping[Any, Any]) -> JsonDict:
         else:
             row[str(key)] = plain(value)
     return row
-
-
-def why(step: Step) -> str:
-    """One sentence, made of the step's numbers, that says why its token was written."""
-    sentence = _CAUSES[step.origin](step)
-    return sentence + _ENDINGS.get(step.finish_reason or "", ".")
-
-
-def _why_greedy(step: Step) -> str:
-    name, rival = step.token.text, _rival(step)
-    if step.rank == 1:
-        ahead = f", ahead of {rival.token.text} with {percent(rival.p)}" if rival else ""
-        return f"{name} was the likeliest token: {percent(step.p)}{ahead}{_closeness(step)}"
-    return (
-        f"{name} was the likeliest token after the chain ({percent(step.p_final)}); "
-        f"the model itself ranked it {ordinal(step.rank)} with {percent(step.p)}{_closeness(step)}"
-    )
-
-
-def _why_sampled(step: Step) -> str:
-    name = step.token.text
-    how = f"{name} was drawn by chance"
-    if step.draw is not None and step.cdf is not None:
-        low, high = step.cdf
-        how = f"The draw {step.draw:.4f} fell between {low:.4f} and {high:.4f}, the share of {name}"
-    return f"{how}: {_by_the_model(step)}, {percent(step.p_final)} after the chain"
-
-
-def _why_forced(step: Step) -> str:
-    rival = _rival(step)
-    first = (
-        f", whose first choice was {rival.token.text} ({percent(rival.p)})" if rival and step.rank > 1 else ""
-    )
-    return f"{step.token.text} was put there by hand: {_by_the_model(step)}{first}"
-
-
-def _why_draft(step: Step) -> str:
-    return f"{step.token.text} was guessed ahead and accepted: {_by_the_model(step)}"
-
-
-_CAUSES = {"greedy": _why_greedy, "sampled": _why_sampled, "forced": _why_forced, "draft": _why_draft}
-_ENDINGS = {
-    "eos": "; it ends the text.",
-    "length": "; then the number of tokens asked for was reached.",
-    "stop_string": "; it completes a stop string.",
-    "time": "; then the time was up.",
-    "context": "; then the model's context was full.",
-    "cancelled": "; then the run was stopped.",
-}
-
-
-def _by_the_model(step: Step) -> str:
-    place = "the likeliest" if step.rank == 1 else f"{ordinal(step.rank)} likeliest"
-    return f"{place} by the model ({percent(step.p)})"
-
-
-def _rival(step: Step) -> Candidate | None:
-    """The likeliest other token by the model's own numbers."""
-    return next((row for row in step.top if row.id != step.id), None)
-
-
-def _closeness(step: Step) -> str:
-    # below 0.05 the two probabilities differ by less than 5 %: worth a warning that little decided
-    return f" (a near tie: {significant(step.margin)} in logits)" if step.margin < 0.05 else ""

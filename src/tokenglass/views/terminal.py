@@ -8,14 +8,17 @@ text, so that a token written from right to left cannot reorder them where the t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
 
-from tokenglass.types import Shown
-from tokenglass.views.blocks import SIGN, Block, Column, Line, Prose, Row, Strip, Table
+from tokenglass.types import NextTokens, Shown, Step, Vocabulary
+from tokenglass.views.blocks import SIGN, Block, Code, Column, Fold, Line, Prose, Row, Strip, Table
 from tokenglass.views.cells import cell_width, chunks, cut_left, pad, wrap
 from tokenglass.views.figures import EIGHTHS, FULL, bar
 from tokenglass.views.fitting import Frame, fitted, pointed_cells
 from tokenglass.views.layout import blocks
+from tokenglass.views.searches import step_blocks
+from tokenglass.views.stages import stage_blocks
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -31,6 +34,7 @@ STYLES = {
     "bar": "cyan",
     "chosen": "bold",
     "removed": "dim strike",
+    "pruned": "dim",
     "rest": "dim",
     "sign": "dim cyan",
     "hairline": "dim",
@@ -44,6 +48,16 @@ BAR = EIGHTHS.strip() + FULL
 def to_text(result: Shown, width: int = 80) -> str:
     """A result as plain text without colour, in lines of at most `width` cells (20 and up)."""
     return "\n".join(painted(blocks(result), width, colour=False))
+
+
+def stages_to_text(result: NextTokens | Step, width: int = 80) -> str:
+    """What each stage of the chain did, one row a stage, in lines of at most `width` cells."""
+    return "\n".join(painted(stage_blocks(result), width, colour=False))
+
+
+def search_step_to_text(record: Any, vocabulary: Vocabulary, width: int = 80) -> str:
+    """One record of a search, such as `Film` yields, in lines of at most `width` cells."""
+    return "\n".join(painted(step_blocks(record, vocabulary), width, colour=False))
 
 
 def painted(shown: Iterable[Block], width: int, colour: bool, ascii_bars: bool = False) -> Iterator[str]:
@@ -120,7 +134,7 @@ def _without_trailing_spaces(line: list[Segment]) -> list[Segment]:
 def _stands_apart(previous: Block, block: Block) -> bool:
     if isinstance(block, Line):
         return block.role == "heading" or isinstance(previous, Prose)
-    return not (isinstance(previous, Line) and previous.role == "heading")
+    return not (isinstance(previous, Line) and previous.role == "heading") and not isinstance(block, Fold)
 
 
 def _drawn(block: Block, width: int) -> Iterator[list[Segment]]:
@@ -133,6 +147,10 @@ def _drawn(block: Block, width: int) -> Iterator[list[Segment]]:
             yield from _prose(block, width)
         case Table():
             yield from _table(block, width)
+        case Code():
+            yield from ([(text, "")] for line in block.lines for text in _code(line, width))
+        case Fold():
+            yield from ([(text, "rest")] for text in wrap(f"… {block.summary}", width))
 
 
 def _line(line: Line, width: int) -> Iterator[list[Segment]]:
@@ -184,14 +202,28 @@ def _prose(prose: Prose, width: int) -> Iterator[list[Segment]]:
         position += len(text)
 
 
+def _code(line: str, width: int) -> Iterator[str]:
+    """A line of code broken at spaces; a comment stays one."""
+    sign = "# " if line.startswith("# ") else ""
+    yield from (sign + text for text in wrap(line.removeprefix(sign), width - len(sign)))
+
+
 def _table(table: Table, width: int) -> Iterator[list[Segment]]:
     frame = fitted(table, width)
     if any(frame.titles):
         yield [(_header(frame), "title")]
     pointed = {c.key: pointed_cells(c, table.rows) for c in frame.columns if c.align == "point"}
+    dropped = [c for c in table.columns if c not in frame.columns] if table.notes else []
     for index, row in enumerate(table.rows):
         cells = row.cells | {key: texts[index] for key, texts in pointed.items()}
+        cells["note"] = _with_dropped(row.cells, dropped)
         yield from _row(row, cells, frame, width)
+
+
+def _with_dropped(cells: dict[str, str], dropped: Iterable[Column]) -> str:
+    """A row's note, after what columns without room would have said."""
+    said = [f"{c.short or c.title} {cells[c.key]}" for c in dropped if cells.get(c.key, "–") != "–"]
+    return " · ".join(filter(None, [*said, cells.get("note", "")]))
 
 
 def _header(frame: Frame) -> str:
@@ -205,29 +237,30 @@ def _header(frame: Frame) -> str:
 
 
 def _row(row: Row, cells: dict[str, str], frame: Frame, width: int) -> Iterator[list[Segment]]:
-    """One row; token text that is too long goes on below its column, so that nothing is hidden."""
+    """One row; words too long for their column go on below it, so that nothing is hidden."""
     style = row.role if row.role in STYLES else ""
-    line: list[Segment] = []
-    below: list[str] = []
-    for column, size in zip(frame.columns, frame.widths, strict=True):
-        text = cells.get(column.key, "")
-        if column.key == "token":
-            text, *below = wrap(text, size)
-            line += _signs(text, style)
-            line.append((" " * (size - cell_width(text)), style))
-        else:
-            line.append((pad(text, size, _side(column)), "rest" if style == "removed" else style))
-        line.append((frame.gap, ""))
+    texts = [
+        [*wrap(cells.get(column.key, ""), size)] if column.align == "left" else [cells.get(column.key, "")]
+        for column, size in zip(frame.columns, frame.widths, strict=True)
+    ]
     note = cells.get("note", "")
-    if note and cell_width(note) <= frame.tail:
-        line.append((note, "rest"))
-    elif frame.bar_width and row.share is not None:
-        line.append((bar(row.share, frame.bar_width), "rest" if row.role == "rest" else "bar"))
-    yield line
-    for text in below:
-        yield [(" " * frame.token_start, ""), *_signs(text, style)]
+    for number, parts in enumerate(zip_longest(*texts, fillvalue="")):
+        line: list[Segment] = []
+        for text, column, size in zip(parts, frame.columns, frame.widths, strict=True):
+            line += [*_cell(text, column, size, style), (frame.gap, "")]
+        if number == 0 and note and cell_width(note) <= frame.tail:
+            line.append((note, "rest"))
+        elif number == 0 and frame.bar_width and row.share is not None:
+            line.append((bar(row.share, frame.bar_width), "rest" if row.role == "rest" else "bar"))
+        yield line
     if note and cell_width(note) > frame.tail:
         yield from ([(" " * 2 + text, "rest")] for text in wrap(note, width - 2))
+
+
+def _cell(text: str, column: Column, size: int, style: str) -> list[Segment]:
+    if column.key == "token":
+        return [*_signs(text, style), (" " * (size - cell_width(text)), "")]
+    return [(pad(text, size, _side(column)), "rest" if style == "removed" else style)]
 
 
 def _side(column: Column) -> str:
@@ -236,6 +269,6 @@ def _side(column: Column) -> str:
 
 def _signs(text: str, style: str = "") -> list[Segment]:
     """Token text with the notation (white space, chips) set apart from the characters themselves."""
-    if style in ("removed", "rest"):
+    if style in ("removed", "pruned", "rest"):
         return [(text, style)]
     return [(part, "sign" if index % 2 else style) for index, part in enumerate(SIGN.split(text)) if part]

@@ -1,0 +1,85 @@
+"""Tables of candidates: the likeliest tokens with their numbers, and the rest that closes the sum.
+
+Removed tokens keep their place in the model's order, with the name of the stage that removed them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tokenglass.text import safe_line
+from tokenglass.types import Candidate, NextTokens, Step
+from tokenglass.views import rows
+from tokenglass.views.blocks import Column, Row, Table
+from tokenglass.views.figures import count, percent
+
+RANK = Column("rank", "rank", "right", short="#")
+ID = Column("id", "id", "right", keep=4)
+LOGIT = Column("logit", "logit", "point", keep=3)
+P = Column("p", "probability", "point", short="p")
+P_FINAL = Column("p_final", "after chain", "point", keep=8, short="final")
+TOKEN = Column("token", "token")
+
+
+def next_table(result: NextTokens, extra: Iterable[Candidate] = ()) -> Table:
+    """The next-token table: the rows, candidates that were looked up, and the rest that closes the sum."""
+    chain = result.final is not None
+    shown = list(result.rows)
+    known = {row.id for row in shown}
+    shown += [row for row in extra if row.id not in known]
+    rest_n = len(result.logits) - len(shown)
+    table_rows = [_candidate_row(row, chain) for row in shown]
+    if rest_n > 0:
+        ids = [row.id for row in shown]
+        table_rows.append(_rest_row(rest_n, rows.rest_p(result, ids), rows.rest_p_final(result, ids), chain))
+    return Table(_candidate_columns(chain), tuple(table_rows), bars=True)
+
+
+def _candidate_columns(chain: bool) -> tuple[Column, ...]:
+    return (RANK, ID, LOGIT, P, P_FINAL, TOKEN) if chain else (RANK, ID, LOGIT, P, TOKEN)
+
+
+def _candidate_row(row: Candidate, chain: bool, chosen: bool = False) -> Row:
+    cells = {
+        "rank": f"→ {row.rank:,}" if chosen else f"{row.rank:,}",
+        "id": str(row.id),
+        "logit": f"{row.logit:.2f}",
+        "p": percent(row.p),
+        "p_final": percent(row.p_final),
+        "token": row.text,
+    }
+    if row.removed_by is not None:
+        cells["note"] = f"removed by {safe_line(row.removed_by)}"
+        return Row(cells, None, "removed", {"p": row.p})
+    tints = {"p": row.p, "p_final": row.p_final}
+    return Row(cells, row.p_final if chain else row.p, "chosen" if chosen else "", tints)
+
+
+def _rest_row(n: int, p: float, p_final: float, chain: bool, exact: bool = True) -> Row:
+    def shown(rest: float) -> str:
+        # one minus a sum of stored float32 logits: below 1e-6 only rounding is left
+        return percent(rest) if exact or rest >= 1e-6 else "<0.0001 %"
+
+    cells = {"rank": "…", "p": shown(p), "p_final": shown(p_final), "token": count(n, "other")}
+    return Row(cells, p_final if chain else p, "rest")
+
+
+def step_table(step: Step, n: int = 10) -> Table:
+    """The table a token was chosen from: the likeliest, the chosen one marked, and the rest."""
+    chain = changed(step.top)
+    shown = list(step.top[:n])
+    if step.id not in {row.id for row in shown}:
+        removal = step.removed.get(step.id)
+        gone = None if removal is None else removal.stage
+        shown.append(Candidate(step.rank, step.token, step.logit, step.logprob, step.p, step.p_final, gone))
+    table_rows = [_candidate_row(row, chain, chosen=row.id == step.id) for row in shown]
+    if (rest_n := len(step.vocabulary) - len(shown)) > 0:
+        rest_p = 1.0 - sum(row.p for row in shown)
+        rest_final = 1.0 - sum(row.p_final for row in shown)
+        table_rows.append(_rest_row(rest_n, rest_p, rest_final, chain, exact=False))
+    return Table(_candidate_columns(chain), tuple(table_rows), bars=True)
+
+
+def changed(shown: Iterable[Candidate | Step]) -> bool:
+    """Whether the chain changed any probability by more than rounding."""
+    return any(abs(row.p_final - row.p) > 1e-6 for row in shown)

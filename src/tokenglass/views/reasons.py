@@ -1,0 +1,147 @@
+"""Why a token was written: one sentence made of a step's numbers.
+
+Knows what steps hold; every number in a sentence is one of the step's own.
+"""
+
+from __future__ import annotations
+
+from math import floor, log10
+
+import numpy as np
+
+from tokenglass.text import safe_line
+from tokenglass.types import Candidate, Removal, Step
+from tokenglass.views.figures import ordinal, percent, significant
+
+NEAR_TIE = 0.05  # in logits: below it the two probabilities differ by less than 5 %
+_ENDINGS = {
+    "eos": "; it ends the text.",
+    "length": "; then the number of tokens asked for was reached.",
+    "stop_string": "; it completes a stop string, which is kept in the text.",
+    "time": "; then the time was up.",
+    "context": "; then the model's context was full.",
+    "cancelled": "; then the run was stopped.",
+}
+
+
+def why(step: Step) -> str:
+    """One sentence, made of the step's numbers, that says why its token was written."""
+    sentence = _CAUSES[step.origin](step)
+    return sentence + _ENDINGS.get(step.finish_reason or "", ".")
+
+
+def fallen(removal: Removal) -> str:
+    """How a token left the chain.
+
+    >>> fallen(Removal("top_p", 7, 0.031)), fallen(Removal("model", None, 0.0))
+    ('removed by top_p at rank 7, was 3.10 %', 'ruled out by the model itself')
+    """
+    if removal.stage == "model":
+        return "ruled out by the model itself"
+    place = "" if removal.rank is None else f" at rank {removal.rank:,}"
+    return f"removed by {safe_line(removal.stage)}{place}, was {percent(removal.p)}"
+
+
+def _why_greedy(step: Step) -> str:
+    name, rival = step.token.text, _rival(step)
+    if not _is_best(step):
+        return _why_searched(step)
+    if step.rank == 1:
+        ahead = f", ahead of {rival.token.text} with {percent(rival.p)}" if rival else ""
+        return f"{name} was the likeliest token: {percent(step.p)}{ahead}{_closeness(step)}"
+    return (
+        f"{name} was the likeliest token after the chain ({percent(step.p_final)}); "
+        f"the model itself ranked it {ordinal(step.rank)} with {percent(step.p)}"
+        f"{_favourite_lost(step, demoted=True)}{_closeness(step)}"
+    )
+
+
+def _is_best(step: Step) -> bool:
+    """Whether no token was likelier after the chain; up to the rounding of stored probabilities."""
+    return len(step.top_final) == 0 or step.p_final >= float(np.max(step.top_final)) * (1.0 - 1e-6)
+
+
+def _why_searched(step: Step) -> str:
+    rival = max((row for row in step.top if row.id != step.id), key=lambda row: row.p_final)
+    after = "" if abs(rival.p_final - rival.p) < 1e-6 else " after the chain"
+    return (
+        f"{step.token.text} was the search's choice: {_by_the_model(step)}; "
+        f"by itself {rival.token.text} was likelier there ({percent(rival.p_final)}{after})"
+    )
+
+
+def _why_sampled(step: Step) -> str:
+    name = step.token.text
+    how = f"{name} was drawn by chance"
+    if step.draw is not None and step.cdf is not None:
+        low, high = step.cdf
+        digits = _digits(high - low)
+        share = "share" if abs(high - low - step.p_final) < 5e-4 else "share of what was drawn from"
+        how = (
+            f"The draw {step.draw:.{digits}f} fell between {low:.{digits}f} and {high:.{digits}f}, "
+            f"the {share} of {name}"
+        )
+    return (
+        f"{how}: {_by_the_model(step)}, {percent(step.p_final)} after the chain"
+        f"{_favourite_lost(step, demoted=False)}"
+    )
+
+
+def _digits(cell: float) -> int:
+    """Decimals that tell a cell's two ends apart, at least four."""
+    return min(12, max(4, 1 - floor(log10(cell)))) if cell > 0.0 else 12
+
+
+def _why_forced(step: Step) -> str:
+    rival = _rival(step)
+    first = (
+        f", whose first choice was {rival.token.text} ({percent(rival.p)})" if rival and step.rank > 1 else ""
+    )
+    return f"{step.token.text} was put there, not chosen: {_by_the_model(step)}{first}"
+
+
+def _why_draft(step: Step) -> str:
+    return f"{step.token.text} was guessed ahead and accepted: {_by_the_model(step)}"
+
+
+_CAUSES = {"greedy": _why_greedy, "sampled": _why_sampled, "forced": _why_forced, "draft": _why_draft}
+
+
+def _favourite_lost(step: Step, *, demoted: bool) -> str:
+    """What became of the model's favourite where a stage removed it or, if asked for, pushed it down."""
+    if not step.top or step.top[0].id == step.id:
+        return ""
+    favourite = step.top[0]
+    who = f"; the model's favourite {favourite.token.text}"
+    removal = step.removed.get(favourite.id)
+    if removal is not None:
+        return f"{who} ({percent(favourite.p)}) was {fallen(removal)}"
+    if demoted and (fall := _largest_fall(step)) is not None:
+        stage, before, after = fall
+        return f"{who} fell from {percent(before)} to {percent(after)} at {safe_line(stage)}"
+    return ""
+
+
+def _largest_fall(step: Step) -> tuple[str, float, float] | None:
+    """(stage, p before, p after) where the model's favourite lost most; None where it never lost."""
+    if step.trail is None or len(step.trail) != len(step.stages) or len(step.trail) < 2:
+        return None
+    p = step.trail[:, 0].astype(np.float64)
+    index = int(np.argmin(np.diff(p)))
+    if p[index + 1] >= p[index]:
+        return None
+    return step.stages[index + 1].name, float(p[index]), float(p[index + 1])
+
+
+def _by_the_model(step: Step) -> str:
+    place = "the likeliest" if step.rank == 1 else f"{ordinal(step.rank)} likeliest"
+    return f"{place} by the model ({percent(step.p)})"
+
+
+def _rival(step: Step) -> Candidate | None:
+    """The likeliest other token by the model's own numbers."""
+    return next((row for row in step.top if row.id != step.id), None)
+
+
+def _closeness(step: Step) -> str:
+    return f" (a near tie: {significant(step.margin)} in logits)" if step.margin < NEAR_TIE else ""
