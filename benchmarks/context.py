@@ -11,8 +11,6 @@ from compare import report, seconds
 from peers import transformers_model
 
 import tokenglass as tg
-from tokenglass.decode import record
-from tokenglass.engines.base import Prefix
 
 LENGTH, COUNT = 2000, 16
 
@@ -23,24 +21,16 @@ def main() -> None:
     model = tg.load("smollm2")
     rng = random.Random(0)
     ids = [rng.randrange(1000, 40_000) for _ in range(LENGTH)]
-    start = model.engine.forward([Prefix(tuple(ids))])
+    session = model.session(ids, eos_token_id=None)
+    print(session.next.entropy_bits)  # the model reads the text once
     theirs = transformers_model()
     with torch.inference_mode():
         cache = theirs(torch.tensor([ids]), use_cache=True).past_key_values
 
     def our_steps(number: int) -> float:
-        prefix = Prefix(tuple(ids), start.nodes[0]).extended(1000 + number)  # a branch not computed yet
-
-        def run() -> None:
-            nonlocal prefix
-            for _ in range(COUNT):
-                forward = model.engine.forward([prefix])
-                row = forward.logits[0, 0]
-                token = model.tokenizer.token(int(row.argmax()))
-                record(row, token, len(prefix.ids), "", "greedy", model.tokenizer)
-                prefix = prefix.extended(token.id, forward.nodes[0])
-
-        return seconds(run) / COUNT
+        branch = session.fork()
+        branch.step(token=1000 + number)  # a branch not computed yet
+        return seconds(lambda: branch.step(COUNT)) / COUNT
 
     def their_steps(number: int) -> float:
         def run() -> None:

@@ -25,8 +25,8 @@ from tokenglass.views.layout import next_blocks, token_facts, token_strip
 if TYPE_CHECKING:
     from tokenglass.session import Session
 
-KEYS = "Enter best  1-9 pick  u undo  y redo  t type  / find  g 10 more  ? help  q quit"
-KEYS_DRAWING = "Enter draw  1-9 pick  u undo  r reroll  t type  / find  g 10 more  ? help  q quit"
+KEYS = "Enter best  1-9 pick  u undo  y redo  t type  / find  g more  ? help  q quit"
+KEYS_DRAWING = "Enter draw  1-9 pick  u undo  r reroll  t type  / find  g more  ? help  q quit"
 KEYS_NARROW = "? help  q quit"
 HELP = (
     "Enter or →  append the likeliest token; with --do-sample, draw one",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -57,9 +57,7 @@ _THEIRS = frozenset(keyword for keywords in STRATEGIES.values() for keyword in k
 }
 
 
-def strategies(
-    model: Model, prompt: Prompt, names: Sequence[str] | None = None, **config: Any
-) -> Showcase:
+def strategies(model: Model, prompt: Prompt, names: Sequence[str] | None = None, **config: Any) -> Showcase:
     """Write on after a prompt with every strategy.
 
     Args:
@@ -77,7 +75,14 @@ def strategies(
     """
     shared, chosen = shared_config(config), chosen_names(names)
     ids = model.prompt_ids(prompt)
-    return Showcase(ids, model.detokenize(ids), tuple(each_strategy(model, ids, chosen, shared)), shared)
+    return showcase_of(model, ids, each_strategy(model, ids, chosen, shared), shared)
+
+
+def showcase_of(
+    model: Model, prompt_ids: tuple[int, ...], rows: Iterable[Strategy], shared: Mapping[str, Any]
+) -> Showcase:
+    """The result of some runs, or of those that are done."""
+    return Showcase(prompt_ids, model.detokenize(prompt_ids), tuple(rows), shared)
 
 
 def chosen_names(names: Sequence[str] | None) -> tuple[str, ...]:

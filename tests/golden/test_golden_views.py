@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.unit.search_samples import SEARCHES
 from tests.unit.view_samples import RESULTS
 from tokenglass.views.html import to_html
 from tokenglass.views.terminal import to_text
 
 HERE = Path(__file__).parent
+ALL = RESULTS | SEARCHES
 
 
 def rounded(value: Any) -> Any:
@@ -33,9 +35,9 @@ DRAWN = {
 
 
 @pytest.mark.parametrize("form", DRAWN)
-@pytest.mark.parametrize("name", RESULTS)
+@pytest.mark.parametrize("name", ALL)
 def test_view_is_as_reviewed(name: str, form: str) -> None:
-    drawn = DRAWN[form](RESULTS[name])
+    drawn = DRAWN[form](ALL[name])
     path = HERE / f"{name}.{form}"
     if os.environ.get("TOKENGLASS_REWRITE_GOLDEN"):
         path.write_text(drawn, encoding="utf-8", newline="\n")

@@ -81,9 +81,10 @@ def reference(given: Given, logits: np.ndarray, prompt: list[int], output: list[
     k = given.get("top_k") or size
     if k < size:
         ordered = ordered.masked_fill(ordered < ordered[size - k], float("-inf"))
-    below = torch.softmax(ordered, dim=-1).cumsum(dim=-1) <= 1 - torch.tensor(given.get("top_p", 1.0))
-    below[-1] = False
-    ordered = ordered.masked_fill(below, float("-inf"))
+    if given.get("top_p", 1.0) < 1.0:
+        below = torch.softmax(ordered, dim=-1).cumsum(dim=-1) <= 1 - torch.tensor(given["top_p"])
+        below[-1] = False
+        ordered = ordered.masked_fill(below, float("-inf"))
     return torch.empty_like(s).scatter(-1, ids, ordered)
 
 

@@ -54,12 +54,12 @@ def assert_one_line(ran: subprocess.CompletedProcess[bytes], code: int, says: st
         (["next", "Hi", "-n", "9" * 5000], 2, "of at least 1, got '999"),
         (["next", "Hi", "-n", "1.5"], 2, "must be a whole number of at least 1, got '1.5'"),
         (["next", "Hi", "--position", "nan"], 2, "must be a whole number, such as 0 or -1, got 'nan'"),
-        (["generate", "Hi", "--max-time", "x"], 2, "must be a number of seconds, such as 1.5, got 'x'"),
+        (["generate", "Hi", "--max-time", "x"], 2, "max_time must be a number, got 'x'"),
         (["generate", "Hi", "--max-time", "-1"], 2, "max_time must be a number of seconds above 0"),
         (["generate", "Hi", "--seed", str(1 << 64)], 2, "seed must be a whole number in [0, 2**64 - 1]"),
         (["generate", "Hi", "--eos-token-id", "[" * 100_000], 2, "the value of --eos-token-id"),
         (["generate", "Hi", "--eos-token-id", "9" * 5000], 2, "the value of --eos-token-id"),
-        (["generate", "Hi", "--eos-token-id", "Infinity"], 2, "eos_token_id must hold ids"),
+        (["generate", "Hi", "--eos-token-id", "Infinity"], 2, "eos_token_id must be ids in"),
         (["generate", "Hi", "--stop-strings", ""], 2, "stop_strings must be texts"),
         (["next", "Hi", "--lookup", ""], 2, "an empty text has no token"),
         (["next", "Hi", "--lookup", "\x1b[31m"], 2, "⟨ESC⟩"),
@@ -97,9 +97,23 @@ def test_options_without_effect_are_named(
 
     monkeypatch.setattr(tg, "load", cli_world.load, raising=False)
     for words in (["generate", "Once"], ["next", "Once"], ["Once"]):
-        for value in ("0", "1e9", "nan", "-1"):
-            assert run([*words, "--temperature", value, "--top-k", "5"]) == 0
-            assert capsys.readouterr().err == "without effect in this version: temperature, top_k\n"
+        assert (
+            run([*words, "--temperature", "0.5", "--top-k", "5", "--use-cache", "--length-penalty", "2"]) == 0
+        )
+        assert capsys.readouterr().err.split("\n") == [
+            "note: temperature has no effect in a greedy run; add --do-sample",
+            "note: top_k has no effect in a greedy run; add --do-sample",
+            "note: use_cache has no effect here",
+            "note: length_penalty has no effect in a greedy run",
+            "",
+        ]
+        assert run([*words, "--do-sample", "--mirostat", "2", "--top-k", "5"]) == 0
+        assert capsys.readouterr().err == "note: top_k has no effect in a mirostat run\n"
+        assert run([*words, "--temperature", "0.5", "--json"]) == 0
+        out, err = capsys.readouterr()
+        document = json.loads(out)
+        config = document.get("config") or document["next"]["config"]
+        assert err == "" and config["no_effect"] == ["temperature"] and document["warnings"] == []
         assert run(words) == 0 and capsys.readouterr().err == ""
 
 

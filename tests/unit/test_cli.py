@@ -15,6 +15,7 @@ from tests.unit.view_samples import NASTY
 from tokenglass import models
 from tokenglass.cli import run
 from tokenglass.cli.help import OVERVIEW
+from tokenglass.cli.keywords import offered, words_taken
 from tokenglass.cli.options import SUMMARIES, parser
 from tokenglass.cli.routing import COMMANDS, FLAGS, VALUED, Routed, route
 from tokenglass.errors import ModelNotFound
@@ -31,6 +32,12 @@ COMMAND_LINES = {
     "doctor": ["doctor"],
     "models": ["models"],
     "path": ["models", "path"],
+    "stages": ["next", PROMPT, "--do-sample", "--top-k", "3", "--stages", "--why", ",", "--lookup", " a"],
+    "chain": ["generate", PROMPT, "--do-sample", "--seed", "1", "--top-p", "0.9", "--chain"],
+    "samples": ["generate", PROMPT, "--do-sample", "--seed", "1", "--num-return-sequences", "2"],
+    "beams": ["generate", PROMPT, "--num-beams", "3", "--num-return-sequences", "2", "--steps"],
+    "healing": ["generate", PROMPT, "--token-healing", "--max-new-tokens", "2"],
+    "strategies": ["strategies", PROMPT, "--seed", "1", "--max-new-tokens", "3"],
 }
 
 
@@ -105,10 +112,16 @@ def test_route(argv: list[str], routed: Routed) -> None:
 
 
 def test_routing_knows_every_option() -> None:
-    """`routing` skips the value of an option to find the first word: both lists must be the parsers' own."""
+    """`routing` skips the value of an option to find the first word: it must agree with the parsers."""
     actions = [action for command in SUMMARIES for action in parser(command)._actions]
-    assert {o for a in actions for o in a.option_strings if a.nargs is None} == VALUED
-    assert {o for a in actions for o in a.option_strings if a.nargs == 0} | {"--version"} == FLAGS
+    own = {o: a for a in actions for o in a.option_strings if o not in offered()}
+    assert {o for o, a in own.items() if a.nargs is None} == VALUED
+    assert {o for o, a in own.items() if a.nargs == 0} | {"--version"} == FLAGS
+    keywords = {o: a for a in actions for o in a.option_strings if o in offered()}
+    assert set(keywords) == offered()
+    for option, action in keywords.items():
+        value = "true" if option == "--early-stopping" else "x"
+        assert words_taken([option, value, "y"]) == (1 if action.nargs == 0 else 2), option
 
 
 def test_overview_names_every_command() -> None:
@@ -136,17 +149,22 @@ def test_json_is_one_document(tokenglass, argv: list[str]) -> None:
 def test_twenty_columns_are_enough(tokenglass, monkeypatch: pytest.MonkeyPatch, argv: list[str]) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     lines = tokenglass(*argv).out.split("\n")
-    if argv[0] not in ("generate", "models"):  # running text and a path are left to the terminal to wrap
+    if argv[0] not in (
+        "generate",
+        "models",
+        "strategies",
+    ):  # running text and a path are left to the terminal to wrap
         assert max(map(cell_width, lines)) <= 20
 
 
-@pytest.mark.parametrize("command", ["explore", "tokens", "next", "generate"])
+@pytest.mark.parametrize("command", ["explore", "tokens", "next", "generate", "strategies"])
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 def test_no_token_acts_on_the_screen(tokenglass, command: str, as_json: bool) -> None:
     """Every nasty token as a prompt: escape sequences, bidi, markup, tags, half characters."""
     for data in NASTY:
         prompt = data.decode("utf-8", "ignore") or "-"
-        argv = [prompt] if command == "explore" else [command, prompt]
+        few = ["--only", "top_k"] if command == "strategies" else []
+        argv = [prompt] if command == "explore" else [command, *few, prompt]
         ran = tokenglass(*(["--json"] if as_json else []), *argv[:-1], "--", argv[-1])
         assert ran.code == 0 and ran.err == ""
         assert all(c == "\n" or c.isprintable() for c in ran.out)
@@ -230,7 +248,17 @@ def test_version_and_help(tokenglass) -> None:
         (["next", "Hi", "-n", "0"], 2, "whole number of at least 1, got '0'"),
         (["next", "Hi", "--positon", "1"], 2, "did you mean --position?"),
         (["next", "Hi", "--num-beems", "3"], 2, "did you mean --num-beams?"),
-        (["next", "Hi", "--num-beams", "3"], 2, "num_beams=3 is not supported"),
+        (["Hi", "--num-beams", "3"], 2, "stepping writes token by token, which beam search cannot"),
+        (["generate", "Hi", "--top-p", "1.2"], 2, "top_p must be in [0, 1], got 1.2"),
+        (["generate", "Hi", "--use-mtp"], 2, "use_mtp is not supported: models with multi-token"),
+        (["generate", "Hi", "--stopping-criteria", "x"], 2, "use stop_strings, max_time or eos_token_id"),
+        (["generate", "Hi", "--logits-processor", "f"], 2, "use model.generate(..., logits_processor=...)"),
+        (["generate", "Hi", "--logit-bias", "{5: 1}"], 2, "not valid JSON at character 2"),
+        (["generate", "Hi", "--num-beams", "3", "--mirostat", "2", "--do-sample"], 2, "mirostat must be 0"),
+        (["generate", "Hi", "--num-return-sequences", "3"], 2, "set do_sample=True or num_beams"),
+        (["generate", "Hi", "--preset", "vllm", "--mirostat", "2"], 2, "not part of preset 'vllm'"),
+        (["strategies", "Hi", "--top-k", "5"], 2, "top_k is what the strategies differ in"),
+        (["strategies", "Hi", "--only", "beam-search"], 2, "did you mean beam_search?"),
         (["next", "Hi", "--num-beams"], 2, "--num-beams needs a value"),
         (["next", "Hi", "--position", "9"], 2, "position must be in [-2, 1], got 9"),
         (["next", "Hi", "--lookup", "nothing"], 2, "nothing"),
@@ -238,7 +266,7 @@ def test_version_and_help(tokenglass) -> None:
         (["tokens", "Hi", "--frobnicate"], 2, "--frobnicate"),
         (["generate", "Hi", "--max-new-tokens", "many"], 2, "got 'many'"),
         (["generate", "Hi", "--max-length", "1"], 2, "max_length counts the prompt"),
-        (["generate", "Hi", "--max-time", "nan"], 2, "max_time must be a number of seconds"),
+        (["generate", "Hi", "--max-time", "nan"], 2, "max_time must be a number, got nan"),
         (["models", "frob"], 2, "frob"),
         (["models", "pull"], 2, "tokenglass models pull smollm2"),
         (["models", "list", "x"], 2, "takes no name"),

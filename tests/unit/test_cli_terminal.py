@@ -13,6 +13,7 @@ import pytest
 
 pytest.importorskip("termios", reason="pseudo-terminals are a POSIX thing")
 
+from tests.unit import cli_world
 from tests.unit.pseudo_terminal import ROOT, Terminal
 from tokenglass.cli.keys import split_keys
 from tokenglass.views.cells import cell_width
@@ -32,8 +33,8 @@ def test_stepping_with_single_keys() -> None:
         terminal.type("2")
         assert "ranked it" not in terminal.wait_for("was put there by hand: 2nd likeliest")
         terminal.type("u")
-        terminal.wait_for("taken back; r brings it back")
-        terminal.type("r")
+        terminal.wait_for("taken back; y brings it back")
+        terminal.type("y")
         terminal.wait_for(" is back")
         terminal.type("t")
         terminal.wait_for("next text")
@@ -73,9 +74,39 @@ def test_undo_at_the_prompt_and_redo_of_nothing_say_so() -> None:
         terminal.wait_for("q quit")
         terminal.type("u")
         terminal.wait_for("this is the prompt")
-        terminal.type("r")
+        terminal.type("y")
         terminal.wait_for("nothing was taken back here")
         terminal.type("\x04")
+        assert terminal.wait() == 0
+
+
+def test_r_draws_the_last_token_again() -> None:
+    """The tokens and the draws are those of a session with the same seed."""
+    options = ["--do-sample", "--temperature", "3", "--top-k", "0", "--seed", "11"]
+    session = cli_world.load().session(PROMPT, do_sample=True, temperature=3.0, top_k=0, seed=11)
+    expected = [session.step().why()]
+    for _ in range(2):
+        session.undo()
+        expected.append(session.step(reroll=True).why())
+    assert len({sentence.split(" fell")[0] for sentence in expected}) == 3, "three draws"
+    with Terminal(PROMPT, *options, columns=300) as terminal:
+        terminal.wait_for("q quit")
+        terminal.type("r")
+        terminal.wait_for("nothing was drawn yet")
+        for key, sentence in zip("\nrr", expected, strict=True):
+            terminal.type(key)
+            terminal.wait_for(sentence)
+        terminal.type("q")
+        assert terminal.wait() == 0
+
+
+def test_r_in_a_greedy_run_says_what_is_missing() -> None:
+    with Terminal(PROMPT) as terminal:
+        terminal.wait_for("q quit")
+        terminal.type("\nr")
+        terminal.wait_for("nothing is drawn in a greedy run; start with --do-sample")
+        assert "·models│" in terminal.screen
+        terminal.type("q")
         assert terminal.wait() == 0
 
 

@@ -14,30 +14,29 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.unit.search_samples import SEARCHES
 from tests.unit.view_samples import (
     ALL_NASTY,
     CHAINED,
-    FORCED,
-    GREEDY,
     NASTY,
     PLAIN,
     RESULTS,
-    SAMPLED,
     SENTENCE,
     SIZE,
     VOCABULARY,
-    step,
     tokenization,
 )
 from tokenglass.types import NextTokens, Shown, Token, Tokenization
 from tokenglass.views import figures, rows
 from tokenglass.views.blocks import Prose, Table
+from tokenglass.views.candidates import next_table
 from tokenglass.views.cells import cell_width, chunks, cut, cut_left, wrap
 from tokenglass.views.html import BLUE, STRONGEST_TINT, to_html
-from tokenglass.views.layout import blocks, next_table
+from tokenglass.views.layout import blocks
 from tokenglass.views.terminal import lines, to_rich, to_text
 
-EVERY_RESULT = pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
+ALL = RESULTS | SEARCHES
+EVERY_RESULT = pytest.mark.parametrize("result", ALL.values(), ids=ALL)
 WIDTHS = pytest.mark.parametrize("width", [20, 33, 40, 60, 80, 200])
 
 
@@ -110,33 +109,6 @@ def test_removed_rows_say_who_removed_them() -> None:
     text = to_text(CHAINED)
     assert "removed by bad_words_ids" in text and "removed by top_k" in text
     assert "removed by top_k" in to_html(CHAINED)
-
-
-@pytest.mark.parametrize(
-    ("choice", "sentence"),
-    [
-        (GREEDY, "·like was the likeliest token: 20.7 %, ahead of ·have with 10.8 %."),
-        (step(8, margin=0.004), "(a near tie: 0.00400 in logits)."),
-        (
-            SAMPLED,
-            "The draw 0.4133 fell between 0.3440 and 0.4950, the share of ·have: 2nd likeliest by the model",
-        ),
-        (FORCED, "whose first choice was ·like (20.7 %); then the number of tokens asked for was reached."),
-        (
-            step(8, origin="draft", finish_reason="eos"),
-            "·like was guessed ahead and accepted: the likeliest by",
-        ),
-        (
-            step(9, p_final=0.9),
-            "·have was the likeliest token after the chain (90.0 %); the model itself ranked it 2nd",
-        ),
-        (step(9, origin="sampled"), "·have was drawn by chance: 2nd likeliest"),
-    ],
-    ids=["greedy", "near-tie", "sampled", "forced", "draft", "chain", "no-draw"],
-)
-def test_why_is_one_sentence_of_numbers(choice, sentence: str) -> None:
-    assert sentence in choice.why()
-    assert choice.why().endswith(".") and "\n" not in choice.why()
 
 
 @WIDTHS

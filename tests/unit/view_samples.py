@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from tokenglass import numbers
 from tokenglass.types import (
+    Account,
+    Chain,
+    ChainStage,
+    Effect,
     EngineInfo,
     Generation,
     NextTokens,
+    Removal,
     Sequence,
     Stage,
     Step,
@@ -113,11 +121,27 @@ PLAIN = NextTokens(
 ALL_NASTY = NextTokens(PROMPT_IDS, 7, logits_of({8: 0.1}), SIZE, VOCABULARY)
 
 
+@dataclass
+class Kept:
+    """Books written by hand."""
+
+    removed: Mapping[int, Removal] = field(default_factory=dict)
+    of_one: tuple[Effect, ...] = ()
+
+    def effects(self, token_id: int) -> tuple[Effect, ...]:
+        return self.of_one
+
+
+BAN = "bad_words_ids"
+
+
 def chained() -> NextTokens:
-    """The same after a cut to the best two tokens, one of which a ban removes as well."""
+    """The same after a cut to the best two tokens, one of which a ban removes as well.
+
+    0.2068 + 0.108 = 0.3148 of the mass survives the cut; of that, 0.2068 / 0.3148 = 0.6569 the ban.
+    """
     final = np.full(SIZE, -np.inf, dtype=np.float32)
     final[[8]] = PLAIN.logits[[8]]
-    raw = numbers.summarize(PLAIN.logits)
     return NextTokens(
         PROMPT_IDS,
         7,
@@ -125,16 +149,24 @@ def chained() -> NextTokens:
         4,
         VOCABULARY,
         final=final,
-        removed={9: "bad_words_ids", 10: "top_k", 0: "top_k"},
-        stages=(
-            Stage("model", {}, SIZE, 1.0, raw.entropy_bits, 8),
-            Stage("top_k", {"top_k": 2}, 2, 0.3148, 0.9277, 8),
-            Stage("bad_words_ids", {"bad_words_ids": [[9]]}, 1, 0.6569, 0.0, 8),
-        ),
+        stages=STAGES,
         config={"do_sample": True, "top_k": 2, "sequence_bias": [[[9], float("-inf")]]},
+        books=Kept(
+            {9: Removal(BAN, 2, 0.3431), 10: Removal("top_k", 3, 0.0952), 0: Removal("top_k", 4, 0.045)},
+            (
+                Effect("model", 14.77, 0.108, 2),
+                Effect("top_k", 14.77, 0.3431, 2),
+                Effect(BAN, float("-inf"), 0.0, None),
+            ),
+        ),
     )
 
 
+STAGES = (
+    Stage("model", {}, SIZE, 1.0, numbers.summarize(PLAIN.logits).entropy_bits, 8),
+    Stage("top_k", {"top_k": 2}, 2, 0.3148, 0.9277, 8, removed=SIZE - 2, facts={"draw": 0.25}),
+    Stage(BAN, {"bad_words_ids": [[9], list(range(11))]}, 1, 0.6569, 0.0, 8, removed=1),
+)
 CHAINED = chained()
 
 
@@ -165,6 +197,29 @@ def step(token_id: int, position: int = 8, **changes) -> Step:
 GREEDY = step(8)
 SAMPLED = step(9, origin="sampled", draw=0.4133, cdf=(0.344, 0.495), p_final=0.151)
 FORCED = step(4, origin="forced", finish_reason="length")
+# the favourite, ·like, is pushed from 20.68 % to 2 % by a penalty and then cut off; ·have is left alone
+TRAIL = np.array(
+    [
+        [0.2068, 0.108, 0.0952, 0.045, 0.0151, 0.0151],
+        [0.02, 0.31, 0.12, 0.06, 0.02, 0.02],
+        [0.0, 1.0, 0.0, 0.0, 0.0, 0.0],
+    ],
+    dtype=np.float32,
+)
+CUT = step(
+    9,
+    p_final=1.0,
+    margin=float("inf"),
+    top_final=TRAIL[-1].astype(np.float64),
+    trail=TRAIL,
+    removed={8: Removal("top_k", 9, 0.02), 10: Removal("top_k", 2, 0.12), 0: Removal("top_k", None, 0.06)}
+    | dict.fromkeys([1, 2], Removal("top_k", 5, 0.02)),
+    stages=(
+        STAGES[0],
+        Stage("repetition_penalty", {"penalty": 1.3}, SIZE, 1.0, 4.2, 9, changed=1),
+        Stage("\x1b[2Jtop_k", {"k": 1, "tie": "keep_all"}, 1, 0.31, 0.0, 9, removed=SIZE - 1),
+    ),
+)
 STEPS = tuple(step(i, 8 + n) for n, i in enumerate([8, 11, 4, 25]))
 GENERATION = Generation(
     PROMPT_IDS,
@@ -198,6 +253,29 @@ INFO = EngineInfo(
     capabilities=frozenset({"tree", "hidden"}),
     source="/models/\x1b[2Jx.gguf",
 )
+ACCOUNT = CHAINED.account(9)
+LEFT_ALONE = Account(
+    VOCABULARY.token(13),
+    (Effect("model", 2.5, 0.031, 7), Effect("temperature", 1.25, 0.0712, 4)),
+)
+CHAIN = Chain(
+    mode="sample",
+    preset="llama.cpp",
+    stages=(
+        ChainStage("top_k", {"k": 40, "tie": "cut"}, {"top_k": (40, "preset")}, "arXiv:1805.04833"),
+        ChainStage("my\x1b[31mstage", {"f": len}),
+        ChainStage(
+            "temperature", {"t": 0.7}, {"temperature": (0.7, "you"), "dynatemp_range": (0.0, "default")}
+        ),
+    ),
+    selection=ChainStage("sample", {"seed": 7}, {"seed": (7, "you"), "rng": ("tokenglass", "default")}),
+    config={"top_k": 40, "temperature": 0.7, "seed": 7, "stop_strings": ["\n"]},
+    sources={"top_k": "preset", "temperature": "you"},
+    no_effect=("length_penalty", "num_beams"),
+    warnings=("order changed\x07",),
+    code="# drawn by other random numbers than torch's\noutput = model.generate(\n    **inputs,\n)",
+)
+BARE_CHAIN = Chain("greedy", "transformers", (), ChainStage("greedy", {}), {}, {})
 RESULTS = {
     "sentence": SENTENCE,
     "nasty_text": NASTY_TEXT,
@@ -207,6 +285,11 @@ RESULTS = {
     "greedy": GREEDY,
     "sampled": SAMPLED,
     "forced": FORCED,
+    "cut": CUT,
+    "account": ACCOUNT,
+    "left_alone": LEFT_ALONE,
+    "chain": CHAIN,
+    "bare_chain": BARE_CHAIN,
     "sequence": GENERATION.sequences[0],
     "generation": GENERATION,
     "beams": BEAMS,

@@ -123,10 +123,12 @@ def _generate(given: Namespace) -> int:
 
 def _strategies(given: Namespace) -> int:
     from tokenglass.cli.comparing import compare
+    from tokenglass.showcase import chosen_names, shared_config
 
     prompt = _prompt(given)
-    model = _load(given, own=True)
-    return compare(model, prompt, given.only, given.config, as_json=given.json)
+    names, shared = chosen_names(given.only), shared_config(given.config)
+    given.config = {}  # checked above, together with what the strategies set
+    return compare(_load(given), prompt, names, shared, as_json=given.json)
 
 
 _COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
@@ -150,19 +152,18 @@ def _show_chain(model: Model, given: Namespace) -> int:
     return 0
 
 
-def _load(given: Namespace, *, steps: bool = False, own: bool = False) -> Model:
+def _load(given: Namespace, *, steps: bool = False) -> Model:
     """The model, once the keywords are known to make sense; and the model that drafts, where there is one.
 
     Args:
         given: the options.
         steps: tokens are written one by one, so that no search can be asked for.
-        own: the command brings strategies of its own and checks the keywords with them.
     """
     import tokenglass as tg
     from tokenglass.cli.checking import check
     from tokenglass.cli.keywords import LOADED
 
-    if given.config and not own:
+    if given.config:
         check(given.config, steps=steps)
     model = tg.load(given.model, precision=given.precision)
     if isinstance(given.config.get(LOADED), str):

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from tokenglass.cli.outcome import INTERRUPTED, OK
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.cli.writing import shortened
-from tokenglass.showcase import chosen_names, each_strategy, shared_config
+from tokenglass.showcase import each_strategy, showcase_of
 from tokenglass.text import safe_line
-from tokenglass.types import Showcase, Strategy
+from tokenglass.types import Strategy
 from tokenglass.views.layout import blocks
 
 if TYPE_CHECKING:
@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 
 def compare(
-    model: Model, prompt: Prompt, names: Sequence[str] | None, config: Mapping[str, Any], *, as_json: bool
+    model: Model, prompt: Prompt, chosen: Sequence[str], shared: Mapping[str, Any], *, as_json: bool
 ) -> int:
     """Run the strategies and print them; returns the exit code, 130 when it was stopped by hand."""
-    chosen, shared = chosen_names(names), shared_config(config)
     ids = model.prompt_ids(prompt)
     done: list[Strategy] = []
     stopped = False
@@ -36,7 +35,7 @@ def compare(
         passing("")
     if not done:
         raise KeyboardInterrupt
-    showcase = Showcase(ids, model.detokenize(ids), tuple(done), shared)
+    showcase = showcase_of(model, ids, done, shared)
     if as_json:
         document = showcase.to_dict()
         for row in document["strategies"]:

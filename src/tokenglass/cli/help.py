@@ -32,7 +32,7 @@ tokenglass COMMAND --help says more about a command; tokenglass generate --help 
 Exit codes: 0 done, 2 command line, 3 model or file unusable, 4 engine failure, 130 interrupted."""
 
 KEYWORDS_ELSEWHERE = (
-    "Every decoding option of tokenglass generate --help is an option here too, as in --do-sample --top-p 0.9."
+    "Every decoding option of tokenglass generate --help is an option here too, as in --do-sample --top-p .9"
 )
 HOW_TO_TYPE = (
     "The options below are the library's keywords. A list is typed as JSON in single quotes, as in "

@@ -24,8 +24,9 @@ from tokenglass.config import BY_NAME, KNOWN, NO_EFFECT
 
 # Keywords outside the table that are switches in transformers; the others there take a value.
 _OTHER_SWITCHES = frozenset(
-    """use_cache output_attentions output_hidden_states output_scores output_logits return_dict_in_generate
-    is_assistant disable_compile low_memory synced_gpus use_model_defaults trust_remote_code use_mtp""".split()
+    """use_cache output_attentions output_hidden_states output_scores output_logits use_model_defaults
+    return_dict_in_generate is_assistant disable_compile low_memory synced_gpus trust_remote_code
+    use_mtp""".split()
 )
 SWITCHES = frozenset({name for name, f in BY_NAME.items() if f.kind == "flag"} | _OTHER_SWITCHES)
 LOADED = "assistant_model"  # an object all the same, but one that has a name to load it by

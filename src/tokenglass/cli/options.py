@@ -18,7 +18,7 @@ SUMMARIES = {
     "tokens": "Show how TEXT is cut into tokens. Loads the tokenizer only.",
     "next": "Show which tokens may come after PROMPT, with probabilities over the full vocabulary.",
     "generate": "Write on after PROMPT, with any decoding strategy.",
-    "strategies": "Write on after PROMPT with every decoding strategy, and show where each parts from greedy.",
+    "strategies": "Write on after PROMPT with every strategy, and show where each parts from greedy.",
     "models": "The models here: list them, fetch one, add a file, say where one lies, check one.",
     "doctor": "Show versions, CPU features, whether the model is here, one measured step and its memory.",
 }

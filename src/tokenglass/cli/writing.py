@@ -83,12 +83,13 @@ class Run:
                 self.done = self.model.generate(self.ids, **self.config)
 
     def _stream(self) -> None:
+        screen = self.screen
         if not self.quiet:
-            self.shown = self.screen.write(self.begun.prompt_text, "prompt")
+            self.shown = screen.write(self.begun.prompt_text, "prompt")
         for step in self.model.stream(self.ids, **self.config):
             self.texts[0].append(step)
             if not self.quiet:
-                self.shown = (self.shown + self.screen.write(step.text, after=self.shown))[-16:]
+                self.shown = (self.shown + screen.write(step.text, after=self.shown))[-16:]
 
     def _samples(self) -> None:
         model, n = self.model, len(self.texts)

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
-from tokenglass.config.fields import PRESETS, Field, Preset
+from tokenglass.config.fields import PRESETS, Field, Preset, When
 from tokenglass.config.modes import Mode, conditions, mode_of, refuse_combinations
 from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NEVER_OFF, NO_EFFECT, REFUSED
 from tokenglass.config.values import checked, require
 from tokenglass.errors import Unsupported
 from tokenglass.random import fresh_seed
 
-Source = Literal["you", "generation_config.json", "model", "preset", "default"]
+Source = Literal["you", "generation_config.json", "model", "preset", "default", "fresh"]
 DEFAULT_NEW_TOKENS = 20
 _VLLM_GREEDY = 1e-5
 
@@ -31,7 +31,7 @@ class GenerationConfig:
     Attributes:
         values: name -> value; None is off.
         sources: name -> where the value came from: "you", "generation_config.json", "model" (its own
-            end-of-text ids), "preset" (a silent default of another system) or "default".
+            end-of-text ids), "preset" (a silent default of another system), "default", or "fresh" (a seed).
         prompt_length: tokens of the prompt.
         max_new_tokens: how many tokens are written at most.
         no_effect: names that were given and change nothing in this run.
@@ -52,7 +52,7 @@ class GenerationConfig:
         return mode_of(self.values)
 
     @cached_property
-    def _conditions(self) -> Mapping[str, bool]:
+    def _conditions(self) -> Mapping[When, bool]:
         return conditions(self.values)
 
     def acts(self, name: str) -> bool:
@@ -155,7 +155,7 @@ def resolve(
     _settle_sampling(values, preset)
     refuse_combinations(values, preset)
     budget = _budget(values, prompt_length, preset)
-    _settle_seed(values)
+    _settle_seed(values, sources)
     in_force = conditions(values)
     silent = [n for n in given if n in NO_EFFECT or (n in BY_NAME and not in_force[BY_NAME[n].when])]
     return GenerationConfig(values, sources, prompt_length, budget, tuple(silent))
@@ -222,12 +222,12 @@ def _settle_sampling(values: dict[str, Any], preset: Preset) -> None:
         require(temperature > 0.0, "temperature", interval, temperature)
 
 
-def _settle_seed(values: dict[str, Any]) -> None:
+def _settle_seed(values: dict[str, Any], sources: dict[str, Source]) -> None:
     luck_in_chain = bool(values.get("xtc_probability")) and values["preset"] == "llama.cpp"
     if not values["do_sample"] and not luck_in_chain:
         return
     if values["seed"] is None:
-        values["seed"] = fresh_seed()
+        values["seed"], sources["seed"] = fresh_seed(), "fresh"
     most = {"llama.cpp": 2**32 - 1, "torch": 2**63 - 1}.get(str(values["rng"]))
     if most is not None:
         require(values["seed"] <= most, "seed", f"at most {most} with rng={values['rng']!r}", values["seed"])

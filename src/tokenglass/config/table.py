@@ -133,7 +133,8 @@ NO_EFFECT = frozenset(
 NEVER_OFF = frozenset(
     """preset rng num_beams num_return_sequences length_penalty early_stopping num_beam_groups
     diversity_penalty dynatemp_exponent xtc_threshold mirostat_tau mirostat_eta adaptive_decay repeat_last_n
-    dry_base dry_allowed_length dry_penalty_last_n num_assistant_tokens num_assistant_tokens_schedule""".split()
+    dry_base dry_allowed_length dry_penalty_last_n num_assistant_tokens
+    num_assistant_tokens_schedule""".split()
 )
 # name -> (values that switch it off, what to do instead)
 REFUSED: Mapping[str, tuple[tuple[object, ...], str]] = {

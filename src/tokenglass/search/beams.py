@@ -52,8 +52,7 @@ def beam_search(
         stages: the chain, applied to log-probabilities.
         limits: what ends a text.
         source: uniform numbers, needed when sampling without `torch_seed`.
-        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
-            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
         torch_seed: draw what `torch.manual_seed` with it and transformers' `generate` would draw, on CPU.
 
     Yields:
@@ -67,16 +66,7 @@ def beam_search(
         NoTokenAllowed: every token of every beam was banned before any text was finished.
         MissingDependency: `torch_seed` is given and torch is not installed.
     """
-    reader = Reader.of(
-        engine,
-        vocabulary,
-        prompt_ids,
-        stages,
-        limits,
-        source=source,
-        domain="logprobs",
-        negative_ids=negative_ids,
-    )
+    reader = Reader.of(engine, vocabulary, prompt_ids, stages, limits, source, "logprobs", negative_ids)
     drawer = _drawer(options, source, torch_seed)
     wide = max(2, 1 + len(reader.watch.eos_ids)) * options.num_beams
     empty = tuple(Entry(DEAD) for _ in range(options.num_beams))
@@ -97,10 +87,7 @@ def beam_search(
         yield record
         if record.stop is not None:
             break
-    found = [e for e in state.bank if e.found is not None][: options.num_return_sequences]
-    return tuple(
-        sequence(e.written, vocabulary, e.found.finish_reason, e.found.score) for e in found if e.found
-    )
+    return _results(state, vocabulary, options)
 
 
 def _drawer(options: BeamOptions, source: Source | None, torch_seed: int | None) -> Drawer | None:
@@ -227,6 +214,14 @@ def _judge(
         stop=stop,
     )
     return replace(after, improvable=improvable), record
+
+
+def _results(state: State, vocabulary: Vocabulary, options: BeamOptions) -> tuple[Written, ...]:
+    """The best of the bank as sequences."""
+    found = [e for e in state.bank if e.found is not None][: options.num_return_sequences]
+    return tuple(
+        sequence(e.written, vocabulary, e.found.finish_reason, e.found.score) for e in found if e.found
+    )
 
 
 def best_possible(

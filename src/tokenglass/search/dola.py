@@ -81,8 +81,7 @@ def dola(
         limits: what ends a text.
         tie_word_embeddings: the model's head is its embedding; "low" then starts at layer 2.
         source: uniform numbers, needed when sampling.
-        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
-            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
 
     Yields:
         A record of each step.

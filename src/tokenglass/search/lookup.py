@@ -45,8 +45,7 @@ def prompt_lookup(
         stages: the chain, applied to logits.
         limits: what ends a text.
         source: uniform numbers, needed when sampling; the tokens are those of plain sampling with it.
-        negative_ids: what stands in the prompt's place in the second reading that a guidance stage needs: a
-            negative prompt, or the prompt's last id alone as in transformers; None where nothing guides.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
 
     Yields:
         A record of each round.

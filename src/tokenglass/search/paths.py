@@ -64,7 +64,6 @@ class Reader:
         prompt_ids: Sequence[int],
         stages: Sequence[Stage],
         limits: Limits,
-        *,
         source: Source | None = None,
         domain: Domain = "logits",
         negative_ids: Sequence[int] | None = None,

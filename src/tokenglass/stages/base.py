@@ -112,7 +112,7 @@ def start(stage: Stage) -> Any:
     return begin() if begin is not None else None
 
 
-def params(stage: Stage) -> Mapping[str, Any]:
+def params(stage: object) -> Mapping[str, Any]:
     """A stage's parameters by name; a stage without `params` has none to show."""
     found: Mapping[str, Any] = getattr(stage, "params", {})
     return found

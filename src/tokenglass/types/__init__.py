@@ -10,8 +10,8 @@ from __future__ import annotations
 from tokenglass.types.chains import Chain, ChainStage
 from tokenglass.types.choices import Account, Books, Candidate, Effect, NextTokens, Removal, Stage
 from tokenglass.types.engine import EngineInfo
-from tokenglass.types.shown import Shown
 from tokenglass.types.showcase import Parting, Showcase, Strategy
+from tokenglass.types.shown import Shown
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
 from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence, Step
 

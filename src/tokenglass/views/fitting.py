@@ -13,7 +13,8 @@ from tokenglass.views.cells import cell_width
 
 MIN_BAR, MAX_BAR = 8, 40
 NARROW = 40  # cells: below this, short titles and single gaps
-COMFORTABLE_TOKEN, NARROW_TOKEN, LEAST_TOKEN = 16, 10, 7
+COMFORTABLE_TOKEN, SQUEEZED_TOKEN, LEAST_TOKEN = 16, 10, 7
+MATTERS, NEVER_GOES = 7, 9  # values of `Column.keep`: from 7 on, the token column shrinks rather
 COMFORTABLE_WORDS, LEAST_WORDS, LONGEST_NOTE = 24, 8, 32
 LONGEST_TAIL = len(".118 %")  # tinier numbers, such as 2.75e-6 %, do not push the others away
 
@@ -47,21 +48,22 @@ def fitted(table: Table, width: int) -> Frame:
     natural = {c.key: _natural_width(c, titles[c.key], table.rows) for c in table.columns}
     notes = () if table.notes else table.rows  # notes of one kind stand below their rows
     longest_note = max((cell_width(row.cells.get("note", "")) for row in notes), default=0)
-    tail = max(MIN_BAR if table.bars else 0, min(longest_note, LONGEST_NOTE))
+    longest_note = min(longest_note, LONGEST_NOTE, max(0, width // 2 - 8))  # longer ones stand below as well
+    tail = max(MIN_BAR if table.bars else 0, longest_note)
     token = natural.get("token", 0)
-    comfortable = min(token, NARROW_TOKEN if narrow else COMFORTABLE_TOKEN)
     sizes = {c.key: min(natural[c.key], COMFORTABLE_WORDS if c.wraps else width) for c in table.columns}
     columns = list(table.columns)
     while True:
         room = width - sum(sizes[c.key] + gap for c in columns if c.key != "token")
-        droppable = [c for c in columns if c.keep < 9]
-        if room >= comfortable + (gap + tail if tail else 0) or not droppable:
+        least = min(columns, key=lambda c: c.keep)
+        comfortable = min(token, COMFORTABLE_TOKEN if least.keep < MATTERS else SQUEEZED_TOKEN)
+        if room >= comfortable + (gap + tail if tail else 0) or least.keep == NEVER_GOES:
             break
-        columns.remove(min(droppable, key=lambda c: c.keep))
+        columns.remove(least)
     for column in columns:
         if column.wraps:
             before = sizes[column.key]
-            spare = room - (min(token, LEAST_TOKEN) if room < comfortable else token + tail)
+            spare = room - min(token, LEAST_TOKEN) if room < comfortable else max(0, room - token - tail)
             sizes[column.key] = max(min(before, LEAST_WORDS), min(natural[column.key], before + spare))
             room += before - sizes[column.key]
     token, tail = _shared(room, token, tail, gap, table.bars)

@@ -148,9 +148,11 @@ def _title(column: Column) -> str:
 def _ordered(table: Table, rows: tuple[Row, ...]) -> list[Column]:
     """Token first after the rank: `<bdi>` keeps right-to-left text in its cell, so reading order decides."""
     columns = list(table.columns)
+    if table.notes:
+        return [*columns, Column("bar", table.notes)]
     if table.bars or any(row.cells.get("note") for row in rows):
-        columns.append(Column("bar", table.notes or ("0 to 100 %" if table.bars else "")))
-    order = ("index", "position", "rank", "name", "token", "p", "p_final", "bar")
+        columns.append(Column("bar", "0 to 100 %" if table.bars else ""))
+    order = ("name", "index", "position", "rank", "group", "beam", "verdict", "token", "p", "p_final", "bar")
     return sorted(columns, key=lambda c: order.index(c.key) if c.key in order else len(order))
 
 
@@ -163,7 +165,8 @@ def _drawn_cell(column: Column, text: str, row: Row, notes: str) -> str:
     style = _cell(column)
     if column.key == "bar":
         note = row.cells.get("note", "")
-        drawn = f'<span style="{QUIET}">{escape(note)}</span>' if notes else _note(note) or _bar(row)
+        quiet = notes or row.role == "pruned"
+        drawn = f'<span style="{QUIET}">{escape(note)}</span>' if quiet else _note(note) or _bar(row)
         return f'<td style="{style};min-width:100px">{drawn}</td>'
     if column.key == "token" and row.role != "rest":
         struck = ";text-decoration:line-through" if row.role == "removed" else ""

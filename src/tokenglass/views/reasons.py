@@ -76,10 +76,10 @@ def _why_sampled(step: Step) -> str:
     if step.draw is not None and step.cdf is not None:
         low, high = step.cdf
         digits = _digits(high - low)
-        share = "share" if abs(high - low - step.p_final) < 5e-4 else "share of what was drawn from"
+        drawn_from = "" if abs(high - low - step.p_final) < 5e-4 else " in what was drawn from"
         how = (
             f"The draw {step.draw:.{digits}f} fell between {low:.{digits}f} and {high:.{digits}f}, "
-            f"the {share} of {name}"
+            f"the share of {name}{drawn_from}"
         )
     return (
         f"{how}: {_by_the_model(step)}, {percent(step.p_final)} after the chain"
@@ -97,7 +97,7 @@ def _why_forced(step: Step) -> str:
     first = (
         f", whose first choice was {rival.token.text} ({percent(rival.p)})" if rival and step.rank > 1 else ""
     )
-    return f"{step.token.text} was put there, not chosen: {_by_the_model(step)}{first}"
+    return f"{step.token.text} was put there by hand: {_by_the_model(step)}{first}"
 
 
 def _why_draft(step: Step) -> str:

@@ -12,12 +12,11 @@ from typing import Any
 from tokenglass.text import safe_line, safe_text
 from tokenglass.types import Generation, Vocabulary
 from tokenglass.views.blocks import Block, Column, Fold, Line, Row, Table
-from tokenglass.views.cells import cut_left
+from tokenglass.views.cells import cell_width
 from tokenglass.views.figures import count, percent, significant
 
 FIRST, LAST = 3, 2  # steps in sight; those between are folded
-_CONTEXT = 16  # cells of a beam's text before the token it considers
-_LAST_IDS = 12  # more cannot show in those cells, save tokens without text
+_CONTEXT = 10  # cells of a beam's text before the token it considers
 
 
 def search_blocks(result: Generation) -> tuple[Block, ...]:
@@ -60,9 +59,9 @@ def _beam_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
     columns = (
         Column("rank", "#", "right", keep=6),
         *((Column("group", "group", "right", keep=5),) if groups else ()),
-        Column("beam", "beam", keep=7),
+        Column("beam", "beam", keep=8),
         Column("logprob", "logprob", "point", keep=3),
-        Column("total", "total", "point", keep=8),
+        Column("total", "total", "point", keep=7),
         Column("token", "text → token"),
     )
     table_rows = [_beam_row(candidate, step, vocabulary) for candidate in step.candidates]
@@ -82,7 +81,7 @@ def _beam_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
 
 def _beam_row(candidate: Any, step: Any, vocabulary: Vocabulary) -> Row:
     goal = {"runs": f" → {(candidate.becomes or 0) + 1}", "banked": " → bank", "pruned": ""}[candidate.fate]
-    before = _text(step.beams[candidate.parent].ids[-_LAST_IDS:], vocabulary)
+    before = _ending(step.beams[candidate.parent].ids, vocabulary)
     token = vocabulary.token(candidate.token_id).text
     notes = [candidate.why] if candidate.fate != "runs" or candidate.forced else []
     if candidate.bank:
@@ -93,7 +92,7 @@ def _beam_row(candidate: Any, step: Any, vocabulary: Vocabulary) -> Row:
         "beam": f"{candidate.parent + 1}{goal}",
         "logprob": _score(candidate.logprob),
         "total": _score(candidate.total),
-        "token": f"{cut_left(before, _CONTEXT)} → {token}" if before else token,
+        "token": f"{before} → {token}" if before else token,
         "note": safe_line("; ".join(notes)),
     }
     return Row(cells, None, "pruned" if candidate.fate == "pruned" else "")
@@ -168,8 +167,8 @@ def _dola_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
         for layer, x in step.divergences
     ]
     chosen = (
-        f"chosen by contrast {step.contrast:.3f}: log-probability {step.final_logprob:.3f} in the last layer, "
-        f"{step.layer_logprob:.3f} in layer {step.layer}: "
+        f"contrast {step.contrast:.3f} (last layer {step.final_logprob:.3f}, "
+        f"layer {step.layer} {step.layer_logprob:.3f}): "
     )
     return [
         _heading(step),
@@ -201,7 +200,8 @@ def _draft_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
         ),
         Column("token", "draft"),
     )
-    found: list[Block] = [_heading(step, f"{step.accepted} of {count(len(step.drafts), 'draft')} accepted")]
+    verdicts = f"{step.accepted} of {count(len(step.drafts), 'draft')} accepted" if step.drafts else ""
+    found: list[Block] = [_heading(step, verdicts)]
     if step.drafts:
         table_rows = [_draft_row(draft, vocabulary) for draft in step.drafts]
         found.append(Table(columns, tuple(table_rows)))
@@ -216,7 +216,8 @@ def _copied(step: Any) -> str:
         return ""
     again = "the last token was" if step.ngram == 1 else f"the last {step.ngram} tokens were"
     start, stop = step.source
-    return f"drafts copied from positions {start} to {stop - 1}, where {again} found before"
+    where = f"position {start}" if stop - start == 1 else f"positions {start} to {stop - 1}"
+    return f"drafts copied from {where}, where {again} found before"
 
 
 def _draft_row(draft: Any, vocabulary: Vocabulary) -> Row:
@@ -265,6 +266,14 @@ def _end(step: Any) -> str:
 
 def _score(x: float) -> str:
     return f"{x:.4f}"
+
+
+def _ending(ids: tuple[int, ...], vocabulary: Vocabulary) -> str:
+    """The last tokens of a beam, as many as find room, but at least one."""
+    n = min(1, len(ids))
+    while n < len(ids) and cell_width(_text(ids[-n - 1 :], vocabulary)) <= _CONTEXT:
+        n += 1
+    return ("…" if n < len(ids) else "") + _text(ids[len(ids) - n :], vocabulary)
 
 
 def _text(ids: Iterable[int], vocabulary: Vocabulary) -> str:

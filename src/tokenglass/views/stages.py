@@ -18,7 +18,7 @@ _COLUMNS = (
     Column("alive", "alive", "right", keep=8),
     Column("removed", "removed", "right", keep=4),
     Column("kept", "mass kept", "point", keep=7, short="kept"),
-    Column("entropy", "entropy", "point", keep=5),
+    Column("bits", "entropy", "point", keep=5),
     Column("token", "favourite", short="best"),
 )
 
@@ -45,7 +45,7 @@ def _stage_row(stage: Stage, first: bool, vocabulary: Vocabulary) -> Row:
         "alive": f"{stage.alive:,}",
         "removed": "–" if first else f"{stage.removed:,}",
         "kept": "–" if first else percent(stage.mass_kept),
-        "entropy": bits(stage.entropy_bits),
+        "bits": bits(stage.entropy_bits),
         "token": "none" if stage.argmax < 0 else vocabulary.token(stage.argmax).text,
     }
     many = "all scores" if stage.changed == stage.alive > 1 else count(stage.changed, "score")

@@ -61,7 +61,8 @@ def shown(value: Any) -> str:
 
 def _quoted(value: bytes | str) -> str:
     text = safe_line(value if isinstance(value, str) else value.decode("utf-8", "backslashreplace"))
-    return text if text.isidentifier() else f"'{cut(text, LONGEST_TEXT)}'"
+    short = cut(text, LONGEST_TEXT)
+    return short if text.isidentifier() else f"'{short}'"
 
 
 def _several(texts: Iterable[str]) -> str:
