@@ -90,7 +90,7 @@ def test_names_and_shared_keywords() -> None:
     model = cli_world.load()
     few = strategies(model, PROMPT, ["vllm", "top_k"], **COMMON)
     assert [row.name for row in few.rows] == ["greedy", "top_k", "vllm"]
-    with pytest.raises(ValueError, match="there is no strategy 'beams'; did you mean diverse_beams?"):
+    with pytest.raises(ValueError, match="there is no strategy 'beams'; did you mean beam_search"):
         strategies(model, PROMPT, ["beams"])
     for theirs in (
         {"top_k": 3},

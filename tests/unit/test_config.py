@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from tests.support import EOS, SIZE, model, writes
-from tokenglass.config import BY_NAME, NO_EFFECT, PRESETS, REFUSED
-from tokenglass.errors import Unsupported
+from tokenglass.config import BY_NAME, PRESETS
 from tokenglass.types import Chain
 
 NAN, INF = float("nan"), float("inf")
@@ -132,7 +131,7 @@ TABLE: dict[str, Takes] = {
     "no_repeat_ngram_size": whole(0),
     "encoder_no_repeat_ngram_size": whole(0),
     "exponential_decay_length_penalty": Takes(
-        ((0, 1.1), [5, 2], (3, 0.5)), (5, "ab", (1,), (1, 2, 3), (-1, 1.1), (1.5, 1.1), (1, "2"), (1, 0.0), (1, NAN))
+        ((0, 1.1), [5, 2], (3, 0.5)), (5, "ab", (1,), (1, 2, 3), (-1, 1.1), (1.5, 1.1), (1, "2"), (1, True), (1, NAN))
     ),
     "bad_words_ids": Takes(([[1]], [[1, 2], (SIZE - 1,)]), NO_SEQUENCES),
     "bad_words": Takes((["a"], "bc"), NO_TEXTS),
@@ -165,7 +164,7 @@ TABLE: dict[str, Takes] = {
     "force_words_ids": Takes(([[1]], [[[1, 2], [3]]], [[1], [2, 3]]), (*NO_SEQUENCES, [[[]]]), BEAMS),
     "pad_token_id": Takes((0, SIZE - 1), (-1, SIZE, 1.5, "a", True), GROUPS),
     "renormalize_logits": flag(),
-    "penalty_alpha": unit(CONTRAST),
+    "penalty_alpha": number(1e-6, 0.5, 1.0, 1, wrong=(-0.01, 1.01, INF), beside=CONTRAST),
     "dola_layers": Takes(("low", "high"), ("middle", 5, [], [-1], [1.5], ["1"])),
     "assistant_model": Takes((OTHER,), (5, "gpt2", OTHER.engine)),
     "num_assistant_tokens": whole(1, beside={"assistant_model": OTHER}),
@@ -220,7 +219,23 @@ def test_refused(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(TABLE) - {"preset"}))
 def test_none_is_absent_or_off(name: str) -> None:
-    """None never fails, and never makes a stage."""
-    takes = TABLE[name]
-    found = chain(name, None, takes)
+    """None never fails, and never makes a stage of that name."""
+    found = chain(name, None, TABLE[name])
     assert name not in [stage.name for stage in found.stages]
+
+
+FOREIGN = [
+    (preset, name, next(v for v in TABLE[name].right if v != BY_NAME[name].default))
+    for preset in PRESETS
+    for name in TABLE
+    if preset not in BY_NAME[name].presets
+]
+
+
+@pytest.mark.parametrize(("preset", "name", "value"), FOREIGN, ids=lambda part: repr(part)[:30])
+def test_what_a_system_does_not_have_is_refused_by_name(preset: str, name: str, value: Any) -> None:
+    """A keyword of another system cannot mean anything; its off value is let pass."""
+    with pytest.raises(ValueError, match=f"{name} is not part of preset '{re.escape(preset)}'; leave it out"):
+        UNREAD.chain(preset=preset, **{name: value})
+    if name != "repeat_last_n":  # 64 is no off value, and every off value of it is another
+        assert UNREAD.chain(preset=preset, **{name: None}).preset == preset

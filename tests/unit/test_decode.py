@@ -10,6 +10,7 @@ import pytest
 
 import tokenglass as tg
 from tests.support import EOS, SIZE, model, writes
+from tokenglass.decode import decode, decode_samples
 
 # softmax over one 2, one 1 and 255 zeros
 TOTAL = exp(2) + exp(1) + 255
@@ -151,14 +152,16 @@ def test_equal_logits_are_settled_by_the_lowest_id() -> None:
         ({"max_new_tokens": 0}, ValueError, "max_new_tokens must be a whole number of at least 1, got 0"),
         ({"max_new_tokens": 2.5}, ValueError, "got 2.5"),
         ({"max_new_tokens": True}, ValueError, "got True"),
-        ({"eos_token_id": SIZE}, ValueError, r"eos_token_id must hold ids in \[0, 256\], got 257"),
+        ({"eos_token_id": SIZE}, ValueError, r"eos_token_id must be ids in \[0, 256\], got 257"),
         ({"stop_strings": [""]}, ValueError, "stop_strings must be texts of at least one character"),
-        ({"stop_strings": 1}, ValueError, "stop_strings must be texts of at least one character, got 1"),
-        ({"stop_strings": {}}, ValueError, "stop_strings must be texts"),
+        ({"stop_strings": 1}, ValueError, "stop_strings must be a text or a list of texts, got 1"),
+        ({"stop_strings": {}}, ValueError, "stop_strings must be a text or a list of texts, got {}"),
         ({"stop_strings": "\ud800"}, ValueError, "stop_strings must be texts"),
         ({"max_time": 0}, ValueError, "max_time must be a number of seconds above 0"),
         ({"max_time": float("nan")}, ValueError, "max_time must be"),
-        ({"seed": -1}, ValueError, "seed must be a whole number in"),
+        ({"seed": -1}, ValueError, "seed must be a whole number of at least 0, got -1"),
+        ({"seed": 1 << 64}, ValueError, r"seed must be a whole number in \[0, 2\*\*64 - 1\]"),
+        ({"seed": 1 << 32, "do_sample": True, "rng": "llama.cpp"}, ValueError, "seed must be at most 4294967295"),
     ],
 )
 def test_bad_arguments_name_the_parameter(
@@ -175,3 +178,73 @@ def test_bad_arguments_are_found_before_the_first_token_is_asked_for() -> None:
 
 def test_whole_floats_count_as_integers() -> None:
     assert len(model(writes("a" + "b" * 9)).generate("a", max_new_tokens=3.0).ids) == 3
+
+
+def plain(logits: dict[int, float]) -> np.ndarray:
+    row = np.full(SIZE, -np.inf, dtype=np.float32)
+    row[list(logits)] = list(logits.values())
+    return row
+
+
+def test_the_loop_itself_takes_an_engine_a_vocabulary_ids_and_a_plan() -> None:
+    m = model(writes("hello world"))
+    plan = m.plan({"max_new_tokens": 3}, (ord("l"), ord("l")))
+    steps = list(decode(m.engine, m.tokenizer, tuple(b"hell"), plan))
+    assert "".join(step.text for step in steps) == "o w"
+    assert [step.position for step in steps] == [4, 5, 6]
+    assert [step.finish_reason for step in steps] == [None, None, "length"]
+
+
+def test_samples_are_read_in_one_run_of_the_model_a_round_and_leave_when_they_end() -> None:
+    """Each token is the end with probability one half: the runs shrink as texts finish."""
+    m, sizes = model(lambda ids: plain({ord("x"): 0.0, EOS: 0.0})), []
+    forward = m.engine.forward
+    m.engine.forward = lambda prefixes, **more: (sizes.append(len(prefixes)), forward(prefixes, **more))[1]  # type: ignore[method-assign]
+    plan = m.plan({"do_sample": True, "seed": 5, "max_new_tokens": 12}, (1,))
+    texts: dict[int, list[tg.Step]] = {}
+    for sample, step in decode_samples(m.engine, m.tokenizer, (1,), plan, 8):
+        texts.setdefault(sample, []).append(step)
+    lengths = sorted(map(len, texts.values()))
+    assert sizes == [sum(n > i for n in lengths) for i in range(lengths[-1])]
+    assert lengths[0] < lengths[-1]
+    for steps in texts.values():
+        assert steps[-1].finish_reason == ("eos" if steps[-1].id == EOS else "length")
+        assert all(step.finish_reason is None and step.id != EOS for step in steps[:-1])
+
+
+def test_samples_come_in_order_and_with_their_own_records() -> None:
+    out = model(writes("")).generate("a", do_sample=True, seed=1, num_return_sequences=5, max_new_tokens=2)
+    assert len(out.sequences) == 5
+    assert out.config["num_return_sequences"] == 5
+    for sequence in out.sequences:
+        assert sequence.finish_reason == "length" and len(sequence.steps) == 2
+        assert sequence.ids == tuple(step.id for step in sequence.steps)
+        assert all(step.origin == "sampled" for step in sequence.steps)
+
+
+def test_the_stage_that_banned_the_last_token_is_named() -> None:
+    m = model(lambda ids: plain({3: 1.0}))
+    with pytest.raises(tg.NoTokenAllowed, match=r"position 1.*suppress_tokens"):
+        m.generate("a", suppress_tokens=[3])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_broken_logits_can_be_repaired_when_asked(value: float) -> None:
+    """transformers' remove_invalid_values: NaN becomes 0, +inf the largest float."""
+    row = plain({3: value, 4: -1.0})
+    out = model(lambda ids: row).generate("a", remove_invalid_values=True, max_new_tokens=1)
+    assert out.ids == (3,)
+
+
+def test_numbers_of_a_drawn_step() -> None:
+    """Of 2 and 1 at temperature 0.5: e^4 and e^2; the cell of the lower id comes first."""
+    m = model(lambda ids: plain({7: 2.0, 9: 1.0}))
+    share = exp(4) / (exp(4) + exp(2))
+    for seed in range(20):
+        step = m.generate("a", do_sample=True, temperature=0.5, seed=seed, max_new_tokens=1).steps[0]
+        assert step.draw is not None and step.cdf is not None
+        want = (7, (0.0, share)) if step.draw < share else (9, (share, 1.0))
+        assert (step.id, step.cdf) == (want[0], pytest.approx(want[1], abs=1e-6))
+        assert step.p_final == pytest.approx(share if step.id == 7 else 1 - share, abs=1e-6)
+        assert step.p == pytest.approx(exp(2 if step.id == 7 else 1) / (exp(2) + exp(1)), abs=1e-6)
+        assert [s.name for s in step.stages] == ["model", "temperature", "top_k"]

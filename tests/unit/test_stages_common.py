@@ -45,6 +45,7 @@ from tokenglass.stages import (
     Watermark,
     Xtc,
 )
+from tokenglass.stages.grammar import Grammar
 
 HF, LLAMA = False, True
 

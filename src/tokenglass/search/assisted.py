@@ -67,9 +67,7 @@ def assisted(
         )
     if options.do_sample and source is None:
         raise ValueError("source must be given where do_sample=True, got None")
-    reader = Reader.of(
-        engine, vocabulary, prompt_ids, stages, limits, source=source, negative_ids=negative_ids
-    )
+    reader = Reader.of(engine, vocabulary, prompt_ids, stages, limits, source, negative_ids=negative_ids)
     drafter = Assistant(replace(reader, engine=assistant), options, options.num_assistant_tokens)
     return rounds(reader, drafter, options.do_sample)
 
@@ -90,10 +88,10 @@ class Assistant:
 
     def propose(self, path: Path, room: int) -> Proposal:
         """Its own continuation of a path, up to an end, or to a token it is not sure of."""
-        budget = min(self.most, room, self.reader.engine.info.context_length - len(path.ids))
+        budget = min(self.most, room, self.reader.room(path))
         tokens: list[int] = []
         rows: list[Row] = []
-        here = replace(path, node=None)
+        here = replace(path, node=None, other_node=None)
         while len(tokens) < budget:
             (reading,) = self.reader.read([here])
             if reading.row.argmax < 0:
@@ -109,7 +107,8 @@ class Assistant:
             if unsure or choice.token_id in self.reader.watch.eos_ids:
                 break
             ids = (*here.ids, choice.token_id)
-            here = replace(here, ids=ids, node=reading.heard.node, states=reading.ledger.states)
+            heard = reading.heard
+            here = Path(ids, heard.node, heard.other_node, reading.ledger.states, here.written, here.tail)
         return Proposal(tuple(tokens), tuple(rows), budget)
 
     def learn(self, drafted: int, accepted: int) -> None:

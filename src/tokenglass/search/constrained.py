@@ -80,9 +80,7 @@ def constrained_beam_search(
     Raises:
         NoTokenAllowed: every token of every beam was banned.
     """
-    reader = Reader.of(
-        engine, vocabulary, prompt_ids, stages, limits, domain="logprobs", negative_ids=negative_ids
-    )
+    reader = Reader.of(engine, vocabulary, prompt_ids, stages, limits, None, "logprobs", negative_ids)
     forced = words(options.force_words_ids)
     group = Group(tuple(choosing.starting(reader.start(), options.num_beams)), NBest(options.num_beams))
     for step in count():

@@ -94,9 +94,7 @@ def dola(
         NoTokenAllowed: every token was banned.
         Unsupported: the engine has no hidden states.
     """
-    reader = Reader.of(
-        engine, vocabulary, prompt_ids, stages, limits, source=source, negative_ids=negative_ids
-    )
+    reader = Reader.of(engine, vocabulary, prompt_ids, stages, limits, source, negative_ids=negative_ids)
     layers = candidate_layers(options.dola_layers, engine.info.layers, tie_word_embeddings)
     selector = Draw() if options.do_sample else Greedy()
     path = reader.start()

@@ -90,9 +90,7 @@ def diverse_beam_search(
     """
     place = _after_biases(stages)
     chain = (*stages[:place], HammingDiversity(options.diversity_penalty), *stages[place:])
-    reader = Reader.of(
-        engine, vocabulary, prompt_ids, chain, limits, domain="logprobs", negative_ids=negative_ids
-    )
+    reader = Reader.of(engine, vocabulary, prompt_ids, chain, limits, None, "logprobs", negative_ids)
     size = options.num_beams // options.num_beam_groups
     twins = tuple(choosing.starting(reader.start(), size))
     groups = tuple(Group(twins, NBest(size)) for _ in range(options.num_beam_groups))

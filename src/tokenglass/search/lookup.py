@@ -59,9 +59,7 @@ def prompt_lookup(
     """
     if options.do_sample and source is None:
         raise ValueError("source must be given where do_sample=True, got None")
-    reader = Reader.of(
-        engine, vocabulary, prompt_ids, stages, limits, source=source, negative_ids=negative_ids
-    )
+    reader = Reader.of(engine, vocabulary, prompt_ids, stages, limits, source, negative_ids=negative_ids)
     return rounds(reader, Lookup(reader, options), options.do_sample)
 
 

@@ -41,8 +41,8 @@ class Reader:
         watch: the limits.
         source: uniform numbers, or None where nothing may draw.
         domain: what the chain is given: the logits as they are, or their log-softmax.
-        negative_ids: what stands in the prompt's place in a second reading of each path, for guidance; None
-            where there is no guidance.
+        negative_ids: what stands in the prompt's place in the other reading of each path, for guidance: a
+            negative prompt, or, as in transformers, the prompt's last id alone. None where nothing guides.
         candidates: rows keep a candidate order, as llama.cpp's do.
     """
 
@@ -85,6 +85,11 @@ class Reader:
     def start(self) -> Path:
         """The prompt."""
         return Path(self.prompt_ids, tail=self.watch.tail)
+
+    def room(self, path: Path) -> int:
+        """How many more ids the engine could read, in both readings of a path."""
+        longer = max(0, len(self.negative_ids or ()) - len(self.prompt_ids))
+        return self.engine.info.context_length - len(path.ids) - longer
 
     def context(self, path: Path, unconditional: Floats | None = None) -> Context:
         """The surroundings of the step after a path."""

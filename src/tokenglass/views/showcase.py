@@ -178,6 +178,8 @@ def _drafts(generation: Generation) -> str:
     rounds = [record for record in generation.search if hasattr(record, "drafts")]
     if not rounds:
         return ""
+    if not any(record.drafts for record in rounds):
+        return "; nothing earlier in the text could be copied as a draft"
     drafted, accepted = sum(len(r.drafts) for r in rounds), sum(r.accepted for r in rounds)
     return f"; {accepted} of {count(drafted, 'drafted token')} were accepted in {count(len(rounds), 'round')}"
 
