@@ -19,7 +19,7 @@ from tokenglass.chain import plan as make_plan
 from tokenglass.decode import decode, decode_samples, limits_of, reader_of, written
 from tokenglass.engines.base import Engine
 from tokenglass.search.paths import Reading
-from tokenglass.strategies import Search, searching
+from tokenglass.strategies import Search, options, searching
 from tokenglass.types import Chain, EngineInfo, Generation, NextTokens, Step, Tokenization
 
 if TYPE_CHECKING:
@@ -300,6 +300,7 @@ class Model:
             prompt_length=len(prompt_ids),
             vocab_size=self.info.vocab_size,
         )
+        options(resolved)  # a search's own intervals are checked before anything runs
         return make_plan(resolved, self.tokenizer, self.info.vocab_size, prompt_ids)
 
     def _healed(

@@ -13,7 +13,6 @@ from tokenglass.engines.base import Engine
 from tokenglass.search import SearchStep
 from tokenglass.types import Sequence, Vocabulary
 
-Choices = tuple[Any, dict[str, Any]]  # the options of a search, and further arguments
 Run = Generator[SearchStep, None, tuple[Sequence, ...]]
 
 
@@ -50,21 +49,41 @@ def searching(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...
         plan: of a mode that is a search.
     """
     run: Callable[..., Run] = _RUNS[plan.config.mode]
-    options, more = _OPTIONS[plan.config.mode](plan.config, engine, vocabulary)
-    drawing = () if plan.config.mode in _NEVER_DRAW else ("source",)
-    arguments: dict[str, Any] = {name: plan.source() for name in drawing} | more
     return Search(
         run(
             engine,
             vocabulary,
             prompt_ids,
-            options,
+            options(plan.config),
             plan.stages,
             limits=limits_of(plan.config),
             negative_ids=plan.negative_ids,
-            **arguments,
+            **_more(plan, engine, vocabulary),
         )
     )
+
+
+def options(config: GenerationConfig) -> Any:
+    """The options of the search that a configuration asks for; None where it asks for none.
+
+    Raises:
+        ValueError: a value outside its interval.
+    """
+    make = _OPTIONS.get(config.mode)
+    return None if make is None else make(config)
+
+
+def _more(plan: Plan, engine: Engine, vocabulary: Vocabulary) -> dict[str, Any]:
+    """What some searches need besides."""
+    config, mode = plan.config, plan.config.mode
+    more: dict[str, Any] = {} if mode in _NEVER_DRAW else {"source": plan.source()}
+    if mode == "beam_sample" and config["rng"] == "torch":
+        more["torch_seed"] = config.seed
+    if mode == "dola":
+        more["tie_word_embeddings"] = engine.info.tie_word_embeddings
+    if mode == "assisted":
+        more["assistant"] = _drafter(config["assistant_model"], vocabulary)
+    return more
 
 
 _NEVER_DRAW = frozenset({"contrastive_search", "group_beam_search", "constrained_beam_search"})
@@ -78,96 +97,72 @@ _RUNS: dict[str, Callable[..., Any]] = {
     "assisted": search.assisted,
     "prompt_lookup": search.prompt_lookup,
 }
+_BEAMS = ("num_beams", "num_return_sequences", "length_penalty", "early_stopping")
 
 
-def _beams(config: GenerationConfig) -> dict[str, Any]:
-    return {
-        "num_beams": config["num_beams"],
-        "num_return_sequences": config["num_return_sequences"],
-        "length_penalty": config["length_penalty"],
-        "early_stopping": config["early_stopping"],
-        "do_sample": config.sampling,
-    }
+def _named(config: GenerationConfig, *names: str) -> dict[str, Any]:
+    return {name: config[name] for name in names}
 
 
-def _or(value: Any, default: Any) -> Any:
-    return default if value is None else value
+def _beams(config: GenerationConfig) -> Any:
+    return search.BeamOptions(**_named(config, *_BEAMS), do_sample=config.sampling)
 
 
-def _beam_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    more = {"torch_seed": config.seed} if config.sampling and config["rng"] == "torch" else {}
-    return search.BeamOptions(**_beams(config)), more
+def _groups(config: GenerationConfig) -> Any:
+    names = ("num_beam_groups", "diversity_penalty", "pad_token_id")
+    return search.DiverseBeamOptions(**_named(config, *_BEAMS, *names))
 
 
-def _group_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    groups, penalty = config["num_beam_groups"], config["diversity_penalty"]
-    options = search.DiverseBeamOptions(
-        **_beams(config),
-        num_beam_groups=groups,
-        diversity_penalty=penalty,
-        pad_token_id=config["pad_token_id"],
-    )
-    return options, {}
+def _constrained(config: GenerationConfig) -> Any:
+    return search.ConstrainedBeamOptions(**_named(config, *_BEAMS, "force_words_ids"))
 
 
-def _constrained_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    return search.ConstrainedBeamOptions(**_beams(config), force_words_ids=config["force_words_ids"]), {}
+def _contrastive(config: GenerationConfig) -> Any:
+    return search.ContrastiveOptions(**_named(config, "penalty_alpha", "top_k"))
 
 
-def _contrastive_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    return search.ContrastiveOptions(penalty_alpha=config["penalty_alpha"], top_k=config["top_k"]), {}
+def _dola(config: GenerationConfig) -> Any:
+    return search.DolaOptions(dola_layers=config["dola_layers"], do_sample=config.sampling)
 
 
-def _dola_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    return search.DolaOptions(dola_layers=config["dola_layers"], do_sample=config.sampling), {
-        "tie_word_embeddings": engine.info.tie_word_embeddings
-    }
-
-
-def _assisted_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    options = search.AssistedOptions(
-        num_assistant_tokens=config["num_assistant_tokens"],
-        num_assistant_tokens_schedule=config["num_assistant_tokens_schedule"],
-        assistant_confidence_threshold=_or(config["assistant_confidence_threshold"], 0.0),
+def _assisted(config: GenerationConfig) -> Any:
+    assistant = config["assistant_model"]
+    if not hasattr(assistant, "engine") or not hasattr(assistant, "tokenizer"):
+        raise ValueError(f"assistant_model must be what load() returns, got {type(assistant).__name__}")
+    return search.AssistedOptions(
+        **_named(config, "num_assistant_tokens", "num_assistant_tokens_schedule"),
+        assistant_confidence_threshold=config["assistant_confidence_threshold"] or 0.0,
         do_sample=config.sampling,
     )
-    return options, {"assistant": _drafter(config["assistant_model"], vocabulary)}
+
+
+def _lookup(config: GenerationConfig) -> Any:
+    return search.LookupOptions(
+        prompt_lookup_num_tokens=config["prompt_lookup_num_tokens"],
+        max_matching_ngram_size=config["max_matching_ngram_size"] or 2,
+        do_sample=config.sampling,
+    )
+
+
+_OPTIONS: dict[str, Callable[[GenerationConfig], Any]] = {
+    "beam_search": _beams,
+    "beam_sample": _beams,
+    "group_beam_search": _groups,
+    "constrained_beam_search": _constrained,
+    "contrastive_search": _contrastive,
+    "dola": _dola,
+    "assisted": _assisted,
+    "prompt_lookup": _lookup,
+}
 
 
 def _drafter(assistant: Any, vocabulary: Vocabulary) -> Engine:
     """The engine of a second model, whose tokens must be the first one's: drafts are compared by id."""
-    if not hasattr(assistant, "engine") or not hasattr(assistant, "tokenizer"):
-        raise ValueError(
-            f"assistant_model must be a loaded model, got {type(assistant).__name__}; load() makes one"
-        )
     theirs = assistant.tokenizer
     same = len(theirs) == len(vocabulary) and all(
         theirs.token(i).bytes == vocabulary.token(i).bytes for i in range(len(vocabulary))
     )
     if not same:
-        raise ValueError(
-            "assistant_model must have the same tokens, got a model with others; load one of the same family"
-        )
+        raise ValueError("assistant_model must have the same tokens; load a model of the same family")
     engine: Engine = assistant.engine
     return engine
-
-
-def _lookup_options(config: GenerationConfig, engine: Engine, vocabulary: Vocabulary) -> Choices:
-    options = search.LookupOptions(
-        prompt_lookup_num_tokens=config["prompt_lookup_num_tokens"],
-        max_matching_ngram_size=_or(config["max_matching_ngram_size"], 2),
-        do_sample=config.sampling,
-    )
-    return options, {}
-
-
-_OPTIONS: dict[str, Callable[[GenerationConfig, Engine, Vocabulary], Choices]] = {
-    "beam_search": _beam_options,
-    "beam_sample": _beam_options,
-    "group_beam_search": _group_options,
-    "constrained_beam_search": _constrained_options,
-    "contrastive_search": _contrastive_options,
-    "dola": _dola_options,
-    "assisted": _assisted_options,
-    "prompt_lookup": _lookup_options,
-}

@@ -1,7 +1,7 @@
 """Seeded random configurations of `generate`, for both sides: transformers' keywords, several at once.
 
-Tokens that a configuration names (ends, bans, biases) are likely ones, so that they bite. Texts are of made-up
-words, one for each id, which a tokenizer of transformers and one of tokenglass both know.
+Tokens that a configuration names (ends, bans, biases) are likely ones, so that they bite. Texts are of
+made-up words, one for each id, which a tokenizer of transformers and one of tokenglass both know.
 """
 
 from __future__ import annotations
@@ -78,12 +78,19 @@ class Case:
         prompt: ids.
         keywords: what both sides are given, in a form that both take.
         seed: of a run that draws.
+        own: what the model's own generation_config.json says instead.
     """
 
     kind: Kind
     prompt: list[int]
     keywords: dict[str, Any] = field(default_factory=dict)
     seed: int | None = None
+    own: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What is in force, by whoever says so."""
+        return self.own | self.keywords
 
     def ours(self, assistant: Any = None) -> dict[str, Any]:
         """The keywords of `Model.generate`."""
@@ -98,7 +105,7 @@ class Case:
         if "negative_prompt_ids" in kept:
             rows = kept.get("num_return_sequences", 1) if self.kind == "sample" else 1
             kept["negative_prompt_ids"] = torch.tensor([kept["negative_prompt_ids"]] * rows)
-        if "stop_strings" in kept:
+        if "stop_strings" in self.asked:
             kept["tokenizer"] = tokenizer
         if self.kind == "assisted":
             kept["assistant_model"] = assistant
@@ -162,7 +169,11 @@ _PROCESSORS: dict[str, Callable[[Ground], Any]] = {
     "no_repeat_ngram_size": lambda g: g.one(1, 2, 3),
     "encoder_no_repeat_ngram_size": lambda g: g.one(1, 2),
     "bad_words_ids": lambda g: [[i] for i in g.some(2)] + [g.some(2), g.some(3)],
-    "sequence_bias": lambda g: [[[g.top[0]], -2.5], [g.some(2) + [g.top[1]], 6.0], [[g.top[2]], float("-inf")]],
+    "sequence_bias": lambda g: [
+        [[g.top[0]], -2.5],
+        [[*g.some(2), g.top[1]], 6.0],
+        [[g.top[2]], float("-inf")],
+    ],
     "suppress_tokens": lambda g: g.some(4),
     "begin_suppress_tokens": lambda g: g.some(3, of=4),
     "forced_bos_token_id": lambda g: g.some(1)[0],
@@ -185,6 +196,12 @@ _WARPERS: dict[str, Callable[[Ground], Any]] = {
     "epsilon_cutoff": lambda g: g.one(3e-4, 0.01, 0.2),
     "eta_cutoff": lambda g: g.one(3e-4, 0.01, 0.2),
     "top_h": lambda g: g.one(0.2, 0.5, 0.9),
+}
+
+# what may stand in a generation_config.json; what is left is only ever an argument of `generate`
+_OPINIONS = {*_PROCESSORS, *_WARPERS} - {"prefix_allowed_tokens_fn"} | {
+    *("eos_token_id", "stop_strings", "early_stopping", "length_penalty"),
+    *("prompt_lookup_num_tokens", "max_matching_ngram_size"),
 }
 
 
@@ -221,7 +238,14 @@ def draw(
     if pieces and kind != "assisted" and rng.random() < 0.3:  # an assistant of transformers has no tokenizer
         kept["stop_strings"] = rng.choice(pieces, int(rng.integers(1, 4)), replace=False).tolist()
     _special(kind, g, kept)
-    return Case(kind, prompt, _sound(kept), int(rng.integers(2**40)) if kept["do_sample"] else None)
+    if rng.random() < 0.2:
+        kept["max_length"] = len(prompt) + kept.pop("max_new_tokens")
+    seed = int(rng.integers(2**40)) if kept["do_sample"] else None
+    kept = _sound(kept)
+    movable = sorted(set(kept) & _OPINIONS) if rng.random() < 0.3 else []
+    moved = [name for name in movable if kept[name] is not None and rng.random() < 0.6]
+    own = {name: kept.pop(name) for name in moved}
+    return Case(kind, prompt, kept, seed, own)
 
 
 def _special(kind: Kind, g: Ground, kept: dict[str, Any]) -> None:
@@ -246,6 +270,8 @@ def _sound(kept: dict[str, Any]) -> dict[str, Any]:
     """Without what transformers refuses, or leaves undefined."""
     if kept["eos_token_id"] is None:
         kept.pop("exponential_decay_length_penalty", None)  # it needs an end
+    if "remove_invalid_values" in kept:
+        kept.pop("exponential_decay_length_penalty", None)  # it blows up what was masked to +inf
     forced = [kept.get("forced_bos_token_id"), *np.atleast_1d(kept.get("forced_eos_token_id") or ())]
     if len(forced) > 2 and (kept["do_sample"] or "num_beams" in kept):
         # several forced ends are exact ties, which torch.topk breaks as it likes; argmax takes the lowest id

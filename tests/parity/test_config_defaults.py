@@ -1,4 +1,4 @@
-"""What a configuration means, against transformers' own preparation of `generate`: names, defaults, chain, lengths.
+"""What a configuration means, against transformers' own preparation: names, defaults, chain, lengths.
 
 transformers prepares processors and lengths itself and hands them to a function of ours (`custom_generate`).
 """
@@ -118,7 +118,11 @@ LIKE: dict[str, tuple[str, Callable[[Any], Any], Callable[[Any], Any]]] = {
         lambda p: p.ngram_size,
         lambda s: s.n,
     ),
-    "bad_words_ids": ("NoBadWordsLogitsProcessor", lambda p: set(p.sequence_bias), lambda s: set(s.sequences)),
+    "bad_words_ids": (
+        "NoBadWordsLogitsProcessor",
+        lambda p: set(p.sequence_bias),
+        lambda s: set(s.sequences),
+    ),
     "min_length": ("MinLengthLogitsProcessor", lambda p: p.min_length, lambda s: s.n),
     "min_new_tokens": (
         "MinNewTokensLengthLogitsProcessor",
@@ -189,7 +193,7 @@ MINIMA = ("min_length", "min_new_tokens")
 
 
 def theirs_as_ours(processors: list[Any], config: Any) -> list[tuple[str, Any]]:
-    """transformers' processors by the names of stages, without those that can do nothing.
+    """Transformers' processors by the names of stages, without those that can do nothing.
 
     `min_new_tokens` makes two of them there, which mask the same tokens.
     """
@@ -353,7 +357,7 @@ def test_a_prompt_longer_than_max_length(sides: tuple[Model, Any]) -> None:
     [("temperature", 2), ("repetition_penalty", 2), ("typical_p", 1), ("top_p", 1), ("min_p", 0)],
 )
 def test_whole_numbers_are_numbers(name: str, value: int) -> None:
-    """transformers refuses or accepts an int where a float is meant, by class; here 2 is 2.0 everywhere."""
+    """Transformers refuses or accepts an int where a float is meant, by class; here 2 is 2.0 everywhere."""
     engine, _ = pair(NAME)
     words: Any = Words()
     ours = Model(engine, words)

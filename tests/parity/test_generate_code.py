@@ -1,4 +1,4 @@
-"""`chain().as_transformers_code()` is run: the call that it spells out writes the same tokens in transformers."""
+"""`chain().as_transformers_code()` is run: the call that it spells out writes the same tokens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def executed(code: str, theirs: Any, prompt: list[int], **names: Any) -> list[li
 
 
 def begins(row: list[int], ids: tuple[int, ...]) -> bool:
-    """transformers pads what ended early."""
+    """Transformers pads what ended early."""
     return row[: len(ids)] == list(ids)
 
 
@@ -44,13 +44,14 @@ def test_random_configurations(kind: Kind) -> None:
     engine, theirs = pair(name)
     other, their_other = pair(MODELS[KINDS.index(kind) - 1])
     words: Any = Words()
-    ours = Model(engine, words)
     rng = np.random.default_rng(21 + KINDS.index(kind))
     same = 0
     for _ in range(COUNT):
         case = cases(name, theirs, rng, kind)
         if kind in ("beams", "lookup", "assisted"):
             case.keywords.pop("guidance_scale", None)  # transformers' follows no beam and no rejected draft
+            case.own.pop("guidance_scale", None)
+        ours = Model(engine, words, case.own)
         keywords = case.ours(Model(other, words))
         try:
             got = ours.generate(case.prompt, **keywords)

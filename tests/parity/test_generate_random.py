@@ -67,13 +67,16 @@ def recomputing(size: int) -> type:
     return Recomputing
 
 
-def reference(theirs: Any, case: Case, tokenizer: Any, assistant: Any, patch: pytest.MonkeyPatch) -> Reference:
-    """transformers' texts.
+def reference(
+    theirs: Any, case: Case, tokenizer: Any, assistant: Any, patch: pytest.MonkeyPatch
+) -> Reference:
+    """Transformers' texts.
 
     Raises:
         RuntimeError: every token of a step was banned and one was to be drawn.
     """
     import torch
+    from transformers import GenerationConfig
     from transformers.generation import utils
     from transformers.generation.stopping_criteria import StopStringCriteria
 
@@ -82,6 +85,8 @@ def reference(theirs: Any, case: Case, tokenizer: Any, assistant: Any, patch: py
         warnings.simplefilter("ignore")
         if case.kind not in ("greedy", "sample"):
             patched.setattr(utils, "UnbatchedClassifierFreeGuidanceLogitsProcessor", recomputing(size))
+        if case.own:
+            patched.setattr(theirs, "generation_config", GenerationConfig(**case.own))
         if case.seed is not None:
             torch.manual_seed(case.seed)
         out = theirs.generate(
@@ -92,9 +97,9 @@ def reference(theirs: Any, case: Case, tokenizer: Any, assistant: Any, patch: py
             return_dict_in_generate=True,
             **kept,
         )
-    stops = case.keywords.get("stop_strings")
+    stops, ends = case.asked.get("stop_strings"), case.asked["eos_token_id"]
     criterion = StopStringCriteria(tokenizer, stops) if stops else None
-    eos = np.atleast_1d([] if kept["eos_token_id"] is None else kept["eos_token_id"]).tolist()
+    eos = np.atleast_1d([] if ends is None else ends).tolist()
     cut = [ended(row, size, eos, criterion) for row in out.sequences]
     beams = out.get("sequences_scores")
     return Reference(
@@ -150,7 +155,8 @@ def margin_of(case: Case, got: Any, want: Reference) -> float:
 def compare(ours: Model, theirs: Any, case: Case, tokenizer: Any, twins: tuple[Any, Any]) -> str:
     """One configuration on both sides: "same", "banned" (no token was left), or "parted" at a near-tie."""
     patch = pytest.MonkeyPatch()
-    shown = f"{case.kind} {case.prompt} {case.ours('assistant')}"
+    shown = f"{case.kind} {case.prompt} {case.ours('assistant')} with {case.own}"
+    ours = Model(ours.engine, ours.tokenizer, case.own)
     try:
         got = ours.generate(case.prompt, **case.ours(twins[0]))
     except NoTokenAllowed as error:
@@ -211,6 +217,13 @@ def judged(name: str, kind: Kind | None, count: int, seed: int) -> Counter[str]:
         tally[compare(ours, theirs, case, transformers_words(), (Model(other, tokenizer), their_other))] += 1
     print(name, dict(tally))
     return tally
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_beam_sample(name: str) -> None:
+    """Drawn without replacement from all beams at once; a record of draws has no margin, so none may part."""
+    tally = judged(name, "beam_sample", COUNT // 4, 1)
+    assert tally["parted"] == 0 and tally["same"] >= 0.75 * (COUNT // 4), tally
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -31,7 +31,7 @@ PROMPTS = (
 
 @pytest.fixture(scope="module")
 def tokenizer(smollm2_files: Any) -> Any:
-    """transformers' own tokenizer, out of the same file."""
+    """Transformers' own tokenizer, out of the same file."""
     path = Path(smollm2_files.path)
     return transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
 

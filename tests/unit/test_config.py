@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support import EOS, SIZE, model, writes
+from tests.support import SIZE, model, writes
 from tokenglass.config import BY_NAME, PRESETS
 from tokenglass.types import Chain
 
@@ -131,13 +131,26 @@ TABLE: dict[str, Takes] = {
     "no_repeat_ngram_size": whole(0),
     "encoder_no_repeat_ngram_size": whole(0),
     "exponential_decay_length_penalty": Takes(
-        ((0, 1.1), [5, 2], (3, 0.5)), (5, "ab", (1,), (1, 2, 3), (-1, 1.1), (1.5, 1.1), (1, "2"), (1, True), (1, NAN))
+        ((0, 1.1), [5, 2], (3, 0.5)),
+        (5, "ab", (1,), (1, 2, 3), (-1, 1.1), (1.5, 1.1), (1, "2"), (1, True), (1, NAN)),
     ),
     "bad_words_ids": Takes(([[1]], [[1, 2], (SIZE - 1,)]), NO_SEQUENCES),
     "bad_words": Takes((["a"], "bc"), NO_TEXTS),
     "sequence_bias": Takes(
         ([[[1], 2.0]], {(1, 2): -3, (4,): -INF}, [([1, 2], 0.5)]),
-        (5, "a", [], {}, [[1, 2.0]], [[[1]]], [[[1], "2"]], [[[-1], 1.0]], [[[SIZE], 1.0]], [[[], 1.0]], [[[1], NAN]]),
+        (
+            5,
+            "a",
+            [],
+            {},
+            [[1, 2.0]],
+            [[[1]]],
+            [[[1], "2"]],
+            [[[-1], 1.0]],
+            [[[SIZE], 1.0]],
+            [[[], 1.0]],
+            [[[1], NAN]],
+        ),
     ),
     "logit_bias": Takes(
         ({1: 2.0}, [[1, -3]], {"7": 1.0, 3: False}, {0: -INF}),
@@ -178,14 +191,30 @@ TABLE: dict[str, Takes] = {
     "negative_prompt_ids": Takes((0, [1, 2], [[1, 2]], np.array([[3, 4]])), NO_IDS, GUIDED),
     "negative_prompt": Takes(("a", "no"), (5, ["a"], "\ud800"), GUIDED),
     "watermarking_config": Takes(
-        ({}, {"greenlist_ratio": 0.5, "bias": 1, "hashing_key": 3}, {"seeding_scheme": "selfhash", "context_width": 2}),
-        (5, "kgw", [1], {"ratio": 0.5}, {"greenlist_ratio": 0.0}, {"greenlist_ratio": 1.0}, {"bias": INF},
-         {"hashing_key": -1}, {"seeding_scheme": "x"}, {"context_width": 0}),
+        (
+            {},
+            {"greenlist_ratio": 0.5, "bias": 1, "hashing_key": 3},
+            {"seeding_scheme": "selfhash", "context_width": 2},
+        ),
+        (
+            5,
+            "kgw",
+            [1],
+            {"ratio": 0.5},
+            {"greenlist_ratio": 0.0},
+            {"greenlist_ratio": 1.0},
+            {"bias": INF},
+            {"hashing_key": -1},
+            {"seeding_scheme": "x"},
+            {"context_width": 0},
+        ),
     ),
     "preset": Takes(PRESETS, ("hf", "", 5)),
     "order": Takes((["min_length"],), (5, ["min_length", "min_length"], [], ["top_k"]), {"min_length": 5}),
 }
-NESTED = {"watermarking_config": "greenlist_ratio|bias|hashing_key|seeding_scheme|context_width|watermarking_config"}
+NESTED = {
+    "watermarking_config": "greenlist_ratio|bias|hashing_key|seeding_scheme|context_width|watermarking_config"
+}
 
 
 def chain(name: str, value: Any, takes: Takes) -> Chain:

@@ -26,25 +26,49 @@ def names(found: Chain) -> list[str]:
 TWO_STRATEGIES: list[tuple[dict[str, Any], str]] = [
     ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences must be at most num_beams = 2"),
     ({"num_return_sequences": 2}, "num_return_sequences must be 1 in a greedy run"),
-    ({"num_return_sequences": 2, "prompt_lookup_num_tokens": 3}, "num_return_sequences must be 1 in prompt lookup"),
+    (
+        {"num_return_sequences": 2, "prompt_lookup_num_tokens": 3},
+        "num_return_sequences must be 1 in prompt lookup",
+    ),
     ({"num_beams": 2, "dola_layers": "low"}, "dola_layers must be absent with num_beams=2"),
-    ({"num_beams": 2, "prompt_lookup_num_tokens": 3}, "prompt_lookup_num_tokens must be absent with num_beams=2"),
+    (
+        {"num_beams": 2, "prompt_lookup_num_tokens": 3},
+        "prompt_lookup_num_tokens must be absent with num_beams=2",
+    ),
     ({"num_beams": 2, "assistant_model": PLAIN}, "assistant_model must be absent with num_beams=2"),
     ({"num_beams": 2, "top_k": 4, "penalty_alpha": 0.5}, "penalty_alpha must be absent with num_beams=2"),
     ({"num_beams": 2, "do_sample": True, "mirostat": 2}, "mirostat must be 0 with beams"),
     ({"num_beams": 2, "do_sample": True, "adaptive_target": 0.5}, "adaptive_target must be off with beams"),
-    ({"num_beams": 4, "num_beam_groups": 2, "do_sample": True}, "do_sample must be False with group beam search"),
+    (
+        {"num_beams": 4, "num_beam_groups": 2, "do_sample": True},
+        "do_sample must be False with group beam search",
+    ),
     ({"force_words_ids": [[1]]}, "num_beams must be above 1 with force_words_ids, got 1"),
     ({"dola_layers": "low", "prompt_lookup_num_tokens": 3}, "dola_layers and prompt_lookup_num_tokens"),
-    ({"assistant_model": PLAIN, "prompt_lookup_num_tokens": 3}, "assistant_model and prompt_lookup_num_tokens"),
+    (
+        {"assistant_model": PLAIN, "prompt_lookup_num_tokens": 3},
+        "assistant_model and prompt_lookup_num_tokens",
+    ),
     ({"penalty_alpha": 0.5, "top_k": 4, "dola_layers": "low"}, "dola_layers and penalty_alpha"),
-    ({"prompt_lookup_num_tokens": 3, "do_sample": True, "rng": "torch"}, "rng must be 'tokenglass' in prompt lookup"),
+    (
+        {"prompt_lookup_num_tokens": 3, "do_sample": True, "rng": "torch"},
+        "rng must be 'tokenglass' in prompt lookup",
+    ),
     ({"regex": "a", "choice": ["a"]}, "regex and choice"),
     ({"json_schema": {}, "grammar": 'root ::= "a"'}, "json_schema and grammar"),
-    ({"guidance_scale": 2.0, "negative_prompt": "a", "negative_prompt_ids": [1]}, "negative_prompt and negative"),
-    ({"do_sample": True, "rng": "llama.cpp", "seed": 2**32}, "seed must be at most 4294967295 with rng='llama.cpp'"),
+    (
+        {"guidance_scale": 2.0, "negative_prompt": "a", "negative_prompt_ids": [1]},
+        "negative_prompt and negative",
+    ),
+    (
+        {"do_sample": True, "rng": "llama.cpp", "seed": 2**32},
+        "seed must be at most 4294967295 with rng='llama.cpp'",
+    ),
     ({"do_sample": True, "rng": "torch", "seed": 2**63}, "seed must be at most 9223372036854775807"),
-    ({"do_sample": True, "num_return_sequences": 2, "token_healing": True}, "num_return_sequences must be 1 with"),
+    (
+        {"do_sample": True, "num_return_sequences": 2, "token_healing": True},
+        "num_return_sequences must be 1 with",
+    ),
     ({"max_length": 1}, "max_length counts the prompt: it must be above 1, got 1"),
 ]
 
@@ -99,7 +123,9 @@ def test_keywords_without_effect_are_listed() -> None:
     assert sampled.no_effect == ("early_stopping", "negative_prompt")
     beams = PLAIN.chain(num_beams=2, early_stopping=True, diversity_penalty=0.5, max_matching_ngram_size=2)
     assert beams.no_effect == ("diversity_penalty", "max_matching_ngram_size")
-    adaptive = PLAIN.chain(do_sample=True, mirostat=2, top_p=0.9, top_k=5, temperature=0.5, adaptive_decay=0.5)
+    adaptive = PLAIN.chain(
+        do_sample=True, mirostat=2, top_p=0.9, top_k=5, temperature=0.5, adaptive_decay=0.5
+    )
     assert names(adaptive) == ["temperature"]
     assert set(adaptive.no_effect) == {"top_p", "top_k", "adaptive_decay"}
 
@@ -115,7 +141,14 @@ def test_what_has_no_effect_changes_nothing() -> None:
 def test_sources() -> None:
     found = PLAIN.chain(do_sample=True, temperature=0.5)
     assert [(s.name, dict(s.sources)) for s in found.stages] == [
-        ("temperature", {"temperature": (0.5, "you"), "dynatemp_range": (0.0, "default"), "dynatemp_exponent": (1.0, "default")}),
+        (
+            "temperature",
+            {
+                "temperature": (0.5, "you"),
+                "dynatemp_range": (0.0, "default"),
+                "dynatemp_exponent": (1.0, "default"),
+            },
+        ),
         ("top_k", {"top_k": (50, "default")}),
     ]
     assert found.sources["eos_token_id"] == "model" and found.config["eos_token_id"] == [EOS]
@@ -133,7 +166,9 @@ def test_sources() -> None:
 
 def test_a_bad_value_in_a_models_own_file_says_where_it_stands() -> None:
     broken = model(writes("ab"), generation_defaults={"top_p": 7, "do_sample": True})
-    with pytest.raises(ValueError, match=r"top_p .* in the model's generation_config.json; give top_p yourself"):
+    with pytest.raises(
+        ValueError, match=r"top_p .* in the model's generation_config.json; give top_p yourself"
+    ):
         broken.chain()
     assert "top_p" not in names(broken.chain(top_p=1.0))
 
@@ -231,7 +266,14 @@ def test_orders(
 
 @pytest.mark.parametrize(
     "order",
-    [[], ["top_p"], ["top_p", "temperature", "top_k"], ["top_p", "top_p"], ["temperature", "min_p"], ["x", "y"]],
+    [
+        [],
+        ["top_p"],
+        ["top_p", "temperature", "top_k"],
+        ["top_p", "top_p"],
+        ["temperature", "min_p"],
+        ["x", "y"],
+    ],
     ids=str,
 )
 def test_an_order_names_every_active_stage_once(order: list[str]) -> None:
@@ -240,7 +282,7 @@ def test_an_order_names_every_active_stage_once(order: list[str]) -> None:
 
 
 def test_penalties_before_and_after_log_softmax_choose_differently() -> None:
-    """l = [6, 5], id 0 seen, r = 1.5: greedy has 6 / 1.5 = 4 < 5; a beam -.3133 * 1.5 = -.47 > -1.3133."""
+    """Of [6, 5], id 0 seen, r = 1.5: greedy has 6 / 1.5 = 4 < 5; a beam -.3133 * 1.5 = -.47 > -1.3133."""
     row = np.full(SIZE, -np.inf, np.float32)
     row[:2] = 6, 5
     seen = model(lambda ids: row)
@@ -249,7 +291,7 @@ def test_penalties_before_and_after_log_softmax_choose_differently() -> None:
 
 
 def test_windows_of_penalties() -> None:
-    """l = [2, -1, .5], prompt [0, 0, 1], r = 2, f = .5, pr = 1: llama.cpp counts the prompt, vLLM does not."""
+    """Of [2, -1, .5] after [0, 0, 1], r = 2, f = .5, pr = 1: llama.cpp counts the prompt, vLLM does not."""
     penalties = {"repetition_penalty": 2.0, "frequency_penalty": 0.5, "presence_penalty": 1.0}
     row = np.full(SIZE, -np.inf, np.float32)
     row[:3] = 2, -1, 0.5

@@ -213,7 +213,8 @@ def test_samples_are_read_in_one_run_of_the_model_a_round_and_leave_when_they_en
 
 
 def test_samples_come_in_order_and_with_their_own_records() -> None:
-    out = model(writes("")).generate("a", do_sample=True, seed=1, num_return_sequences=5, max_new_tokens=2)
+    m = model(writes(""), eos_ids=())
+    out = m.generate("a", do_sample=True, seed=1, num_return_sequences=5, max_new_tokens=2)
     assert len(out.sequences) == 5
     assert out.config["num_return_sequences"] == 5
     for sequence in out.sequences:

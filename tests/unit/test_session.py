@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tokenglass as tg
 from tests.support import EOS, SIZE, model, writes
+from tokenglass.session import Session
 
 
 def session(text: str = "hello world", prompt: str = "hel", **config: Any) -> tg.Session:
@@ -139,3 +141,163 @@ def test_random_walks_equal_a_list_of_ids() -> None:
 
 def test_eos_ids_come_from_the_model() -> None:
     assert session().model.info.eos_ids == (EOS,)
+
+
+ROWS = np.random.default_rng(1).normal(size=(SIZE, SIZE)).astype(np.float32) * 2
+CHANGES: dict[str, dict[str, Any]] = {
+    "a longer chain": {"top_p": 0.5, "temperature": 0.7},
+    "no chain": {"top_k": 0},
+    "mirostat": {"mirostat": 2},
+    "adaptive-p": {"adaptive_target": 0.3},
+    "greedy": {"do_sample": False},
+    "another seed": {"seed": 99},
+}
+
+
+def drawing(**config: Any) -> tg.Session:
+    m = model(lambda ids: ROWS[ids[-1]], eos_ids=())
+    return m.session("ab", **{"do_sample": True, "seed": 3, **config})
+
+
+def fresh(s: tg.Session, config: dict[str, Any]) -> tg.Step:
+    """What a session that never knew another configuration writes after the same ids."""
+    begun = s.model.session("ab", **{"do_sample": True, "seed": 3, **config})
+    for token_id in s.ids[2:]:
+        begun.step(token=token_id)
+    return begun.step()  # type: ignore[return-value]
+
+
+def same_record(got: Any, want: Any) -> None:
+    assert (got.id, got.draw, got.cdf, got.p_final) == (want.id, want.draw, want.cdf, want.p_final)
+    assert got.stages == want.stages
+    np.testing.assert_array_equal(got.trail, want.trail)
+
+
+def test_a_session_is_made_of_a_model_ids_and_keywords() -> None:
+    s = Session(model(writes("hello")), tuple(b"he"), {"max_new_tokens": 2})
+    assert s.config["max_new_tokens"] == 2
+    assert [step.text for step in s.step(9)] == ["l", "l"]  # type: ignore[union-attr]
+    assert s.finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"num_beams": 3}, "beam search cannot; use model.search"),
+        ({"prompt_lookup_num_tokens": 3}, "prompt lookup cannot; use model.search"),
+        ({"do_sample": True, "num_return_sequences": 2}, "a session writes one text"),
+    ],
+)
+def test_what_a_session_cannot_do_is_refused_and_changes_nothing(
+    config: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        session(**config)
+    s = session()
+    with pytest.raises(ValueError, match=message):
+        s.set(**config)
+    assert s.step().text == "l"  # type: ignore[union-attr]
+    assert s.config["num_beams"] == 1
+
+
+@pytest.mark.parametrize("config", CHANGES.values(), ids=CHANGES)
+def test_set_then_step(config: dict[str, Any]) -> None:
+    s = drawing()
+    s.step(3)
+    s.set(**config)
+    want = fresh(s, config)
+    if "mirostat" not in config and "adaptive_target" not in config:  # those began anew here, not at the prompt
+        same_record(s.step(), want)
+    assert s.step().position == len(s.ids) - 1  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("config", CHANGES.values(), ids=CHANGES)
+def test_set_then_undo_and_redo(config: dict[str, Any]) -> None:
+    """Places made under another configuration can be left and come back to."""
+    s = drawing()
+    ids = [step.id for step in s.step(4)]  # type: ignore[union-attr]
+    s.undo()
+    s.set(**config)
+    s.undo()
+    s.redo(2)
+    assert list(s.ids[2:]) == ids
+    s.undo(3)
+    s.step(2)
+    s.undo(3)
+    assert s.ids == s.prompt_ids
+    same_record(s.step(), s.model.session("ab", **{"do_sample": True, "seed": 3, **config}).step())
+
+
+@pytest.mark.parametrize("config", CHANGES.values(), ids=CHANGES)
+def test_a_step_after_set_is_recorded_anew(config: dict[str, Any]) -> None:
+    """Also where the same token comes out of the same random number: the chain was another."""
+    s = drawing()
+    s.step()
+    s.undo()
+    s.set(**config)
+    same_record(s.step(), fresh(drawing(), config))
+    s.undo()
+    s.set(**{name: {"top_k": 50, "do_sample": True, "seed": 3}.get(name) for name in config})
+    same_record(s.step(), drawing().step())
+
+
+def test_a_fork_does_not_rewrite_the_history_it_comes_from() -> None:
+    s = drawing()
+    s.step(3)
+    before = s.steps
+    other = s.fork()
+    other.undo(3)
+    for step in before:  # the same tokens, but by hand, and under another chain
+        other.set(temperature=0.6)
+        other.step(token=step.id)
+    assert [step.origin for step in other.steps] == ["forced"] * 3
+    assert all(mine is kept for mine, kept in zip(s.steps, before, strict=True))
+    assert [len(step.stages) for step in other.steps] == [3] * 3  # the model, temperature, top-k
+    s.undo(2)
+    s.redo(2)
+    assert [step.origin for step in s.steps] == ["sampled"] * 3
+
+
+def test_the_branch_below_a_token_stays_when_it_is_chosen_by_hand() -> None:
+    s = session()
+    s.step(3)
+    s.undo(3)
+    s.step(token="l")
+    assert s.steps[0].origin == "forced"
+    assert s.redo(2).text == " "  # type: ignore[union-attr]
+    assert s.text == "hello "
+
+
+def test_a_fork_goes_its_own_way() -> None:
+    s = session()
+    s.step(2)
+    other = s.fork()
+    other.step(token="p")
+    other.set(max_new_tokens=9)
+    assert (s.text, other.text) == ("hello", "hellop")
+    assert s.redo() is None
+    assert s.step().text == " "  # type: ignore[union-attr]
+    other.undo(3)
+    assert (s.text, other.text) == ("hello ", "hel")
+    assert "max_new_tokens" not in s._given
+
+
+def test_a_chain_that_remembers_goes_back_with_undo() -> None:
+    """Llama.cpp's XTC and dist take words of a generator each step: undo gives them back."""
+    m = model(lambda ids: ROWS[ids[-1]], eos_ids=())
+    given: dict[str, Any] = {"preset": "llama.cpp", "rng": "llama.cpp", "seed": 5, "xtc_probability": 0.5}
+    want = m.generate("ab", max_new_tokens=12, **given).ids
+    s = m.session("ab", **given)
+    for n in (5, 3, 8):
+        s.step(n)
+        s.undo(n - 1)
+    assert s.ids[2:] == want[:3]
+    s.step(9)
+    assert s.ids[2:] == want
+
+
+def test_the_table_of_a_session_knows_the_chain() -> None:
+    s = drawing(top_k=2)
+    assert [row.removed_by for row in s.next.rows[:3]] == [None, None, "top_k"]
+    s.set(top_k=1)
+    assert [row.removed_by for row in s.next.rows[:3]] == [None, "top_k", "top_k"]

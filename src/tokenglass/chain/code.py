@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
-from tokenglass.config import FIELDS, GenerationConfig
+from tokenglass.config import BY_NAME, FIELDS, GenerationConfig
 
 _OURS = frozenset(
     "preset order seed rng negative_prompt bad_words regex choice json_schema grammar".split()
@@ -22,19 +24,20 @@ _MOVED = {
 }
 
 
-def transformers_code(config: GenerationConfig) -> str:
+def transformers_code(config: GenerationConfig, idle: frozenset[str] = frozenset()) -> str:
     """The call, with what transformers lacks in comments.
 
     Args:
         config: effective; values at transformers' defaults are left out unless the user gave them.
+        idle: keywords whose stages take no part.
     """
-    notes = _notes(config)
+    notes = _notes(config, idle)
     lines = [*(f"# {note}" for note in notes)]
     if config.sampling and config.seed is not None:
         lines.append(f"torch.manual_seed({config.seed})")
     lines.append("output = model.generate(")
     lines.append("    **inputs,")
-    lines += [f"    {name}={_python(value)}," for name, value in _arguments(config)]
+    lines += [f"    {name}={_python(value)}," for name, value in _arguments(config) if name not in idle]
     lines.append(")")
     return "\n".join(lines)
 
@@ -51,27 +54,42 @@ def _arguments(config: GenerationConfig) -> list[tuple[str, Any]]:
             if given:
                 shown.append((name, list(value) if value else None))
         elif given or value != field.default:
-            shown.append((name, value))
+            shown.append((name, _argument(config, name, value)))
     if config.stop_strings:
         shown.append(("tokenizer", _Name("tokenizer")))
     return shown
 
 
 class _Name(str):
-    """A Python name rather than a text."""
+    """Python code rather than a text."""
+
+
+def _argument(config: GenerationConfig, name: str, value: Any) -> Any:
+    """A value as transformers wants it: functions and models by name, ids of a second prompt as a tensor."""
+    if value is None:
+        return None
+    if BY_NAME[name].kind == "object":
+        return _Name(name)
+    if name == "negative_prompt_ids":
+        rows = config["num_return_sequences"] if config.mode == "sample" else 1
+        return _Name(f"torch.tensor([{list(value)}]{f' * {rows}' if rows > 1 else ''})")
+    return value.to_dict() if hasattr(value, "to_dict") else value
 
 
 def _python(value: Any) -> str:
     if isinstance(value, _Name):
         return str(value)
-    if callable(value):
-        return str(getattr(value, "__name__", type(value).__name__))
-    if isinstance(value, tuple):
-        return repr(list(value))
-    return repr(value) if isinstance(value, str | int | float | list | dict | None) else type(value).__name__
+    if isinstance(value, float) and not isfinite(value):
+        return f"float('{value}')"
+    if isinstance(value, list | tuple):
+        inner = ", ".join(map(_python, value))
+        return f"[{inner}]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{k!r}: {_python(v)}" for k, v in value.items()) + "}"
+    return repr(value) if isinstance(value, str | int | float | None) else type(value).__name__
 
 
-def _notes(config: GenerationConfig) -> list[str]:
+def _notes(config: GenerationConfig, idle: frozenset[str]) -> list[str]:
     notes: list[str] = []
     if config.preset != "transformers":
         notes.append(f"{config.preset}'s order of stages, windows and ties differ: the result may too")
@@ -83,7 +101,7 @@ def _notes(config: GenerationConfig) -> list[str]:
         )
     if config.sampling and config["rng"] != "torch":
         notes.append("drawn from the same distribution by other random numbers; rng='torch' reproduces them")
-    for name in sorted(_OURS - {"preset", "order", "seed", "rng"}):
+    for name in sorted(_OURS - idle - {"preset", "order", "seed", "rng"}):
         field = next(f for f in FIELDS if f.name == name)
         if config[name] is not None and config[name] != field.default and config.acts(name):
             notes.append(f"no equivalent in transformers: {name}={_python(config[name])}")

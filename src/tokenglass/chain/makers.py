@@ -309,11 +309,6 @@ def watermarking_config(w: Workshop) -> Stage | None:
     given = w["watermarking_config"]
     if given is None:
         return None
-    fields = dict(given) if isinstance(given, Mapping) else given.to_dict()
-    if "ngram_len" in fields or "SynthID" in type(given).__name__:
-        raise Unsupported(
-            "watermarking_config for SynthID", "give a green-list watermark (greenlist_ratio, bias, ...)"
-        )
     names = {
         "greenlist_ratio": "ratio",
         "bias": "bias",
@@ -321,6 +316,11 @@ def watermarking_config(w: Workshop) -> Stage | None:
         "seeding_scheme": "scheme",
         "context_width": "width",
     }
+    right = isinstance(given, Mapping) or hasattr(given, "to_dict")
+    require(right, "watermarking_config", "a mapping of " + ", ".join(names), given)
+    fields = dict(given) if isinstance(given, Mapping) else given.to_dict()
+    if "ngram_len" in fields or "SynthID" in type(given).__name__:
+        raise Unsupported("watermarking_config for SynthID", "give a green list (greenlist_ratio, bias, ...)")
     unknown = sorted(set(fields) - set(names))
     require(not unknown, "watermarking_config", "made of " + ", ".join(names), unknown)
     return stages.Watermark(**{names[name]: value for name, value in fields.items()})

@@ -9,7 +9,7 @@ from typing import Any
 
 from tokenglass.chain.code import transformers_code
 from tokenglass.chain.makers import Workshop
-from tokenglass.chain.presets import Line, lines
+from tokenglass.chain.presets import Line, idle_keywords, lines
 from tokenglass.chain.selectors import described, selector
 from tokenglass.config import BY_NAME, GenerationConfig
 from tokenglass.random import Philox, Source
@@ -18,8 +18,6 @@ from tokenglass.stages.base import Stage, params
 from tokenglass.stages.foreign import as_processor
 from tokenglass.tokenizer import Tokenizer
 from tokenglass.types import Chain, ChainStage
-
-_TRUNCATION = frozenset("top_h top_n_sigma top_k top_p min_p typical_p epsilon_cutoff eta_cutoff".split())
 
 # class of a processor of transformers -> the stage it stands for
 _PROCESSORS = {
@@ -117,7 +115,9 @@ class Plan:
             sources=config.sources,
             no_effect=config.no_effect,
             warnings=self.warnings,
-            code=transformers_code(config),
+            code=transformers_code(
+                config, idle_keywords(config.preset, config.sampling, bool(config["mirostat"]))
+            ),
         )
 
     def _shown(self, entry: Entry) -> ChainStage:
@@ -151,14 +151,12 @@ def plan(config: GenerationConfig, tokenizer: Tokenizer, vocab_size: int, prompt
         MissingDependency: a stage's optional package is not installed.
     """
     workshop = Workshop(config, tokenizer, vocab_size)
-    mirostat = bool(config["mirostat"]) and config.sampling
     taken: list[Entry] = []
-    for line in lines(config.preset, config.sampling, mirostat):
+    for line in lines(config.preset, config.sampling, bool(config["mirostat"])):
         taken += _entries(line, workshop)
-    silent = list(config.no_effect)
-    if mirostat:
-        silent += [n for n in config.values if n in _TRUNCATION and config.sources[n] == "you"]
-        config = replace(config, no_effect=tuple(dict.fromkeys(silent)))
+    idle = idle_keywords(config.preset, config.sampling, bool(config["mirostat"]))
+    silent = [n for n in config.values if n in idle and config.sources[n] == "you"]
+    config = replace(config, no_effect=tuple(dict.fromkeys([*config.no_effect, *silent])))
     return Plan(
         config,
         _ordered(_replaced(taken), config["order"]),
@@ -171,7 +169,10 @@ def plan(config: GenerationConfig, tokenizer: Tokenizer, vocab_size: int, prompt
 def _entries(line: Line, workshop: Workshop) -> list[Entry]:
     make, keywords = line
     if make is None:
-        own = [as_processor(item) for item in workshop["logits_processor"] or ()]
+        try:
+            own = [as_processor(item) for item in workshop["logits_processor"] or ()]
+        except TypeError as error:
+            raise TypeError(f"logits_processor: {error}") from None
         return [Entry(stage, stage.name, keywords) for stage in own]
     stage = make(workshop)
     return [] if stage is None else [Entry(stage, stage.name, keywords)]

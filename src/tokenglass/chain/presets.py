@@ -75,3 +75,9 @@ def lines(preset: Preset, sampling: bool, mirostat: bool) -> Sequence[Line]:
         return (*vllm.PROCESSORS, *(vllm.WARPERS if sampling else ()))
     warpers = _WARPERS[:1] if mirostat else _WARPERS
     return (*_PROCESSORS, *(warpers if sampling else ()), *_ALWAYS_LAST)
+
+
+def idle_keywords(preset: Preset, sampling: bool, mirostat: bool) -> frozenset[str]:
+    """Keywords of stages that stand in the preset's chain, but take no part in such a run."""
+    at_work = {k for _, keywords in lines(preset, sampling, mirostat) for k in keywords}
+    return frozenset(k for _, keywords in lines(preset, True, False) for k in keywords) - at_work

@@ -43,7 +43,8 @@ def run(argv: Sequence[str]) -> int:
             return 0
         from tokenglass.cli.options import parser
 
-        given = parser(routed.command).parse_args(routed.args)
+        helps = bool({"-h", "--help"} & set(routed.args))
+        given = parser(routed.command, with_keywords=helps).parse_args(routed.args)
         from tokenglass.cli.app import invoke  # only now: a help screen needs none of it
 
         return invoke(routed.command, given, routed.config)

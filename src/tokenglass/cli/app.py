@@ -80,8 +80,6 @@ def _tokens(given: Namespace) -> int:
 
 
 def _next(given: Namespace) -> int:
-    from tokenglass.cli.checking import say_notes
-
     prompt = _prompt(given)
     model = _load(given)
     if given.chain:
@@ -100,6 +98,7 @@ def _next(given: Namespace) -> int:
         more |= {"warnings": list(plan.warnings)}
         print_json({"model": model.info.name, **table.to_dict(), **more})
         return 0
+    from tokenglass.cli.checking import say_notes
     from tokenglass.views.layout import blocks, next_blocks
     from tokenglass.views.stages import stage_blocks
 
@@ -112,12 +111,12 @@ def _next(given: Namespace) -> int:
 
 
 def _generate(given: Namespace) -> int:
-    from tokenglass.cli.writing import write
-
     prompt = _prompt(given)
     model = _load(given)
     if given.chain:
         return _show_chain(model, given)
+    from tokenglass.cli.writing import write
+
     return write(model, prompt, given.config, as_json=given.json, steps=given.steps)
 
 
@@ -160,19 +159,18 @@ def _load(given: Namespace, *, steps: bool = False) -> Model:
         steps: tokens are written one by one, so that no search can be asked for.
     """
     import tokenglass as tg
-    from tokenglass.cli.checking import check
-    from tokenglass.cli.keywords import LOADED
 
     if given.config:
+        from tokenglass.cli.checking import check
+
         check(given.config, steps=steps)
     model = tg.load(given.model, precision=given.precision)
-    if isinstance(given.config.get(LOADED), str):
-        name = given.config[LOADED]
-        if name == given.model:
-            given.config[LOADED] = model
-        else:
-            note(f"loading {safe_line(name)}, which drafts")
-            given.config[LOADED] = tg.load(name, precision=given.precision)
+    drafter = given.config.get("assistant_model")
+    if drafter == given.model:
+        given.config["assistant_model"] = model
+    elif isinstance(drafter, str):
+        note(f"loading {safe_line(drafter)}, which drafts")
+        given.config["assistant_model"] = tg.load(drafter, precision=given.precision)
     return model
 
 

@@ -7,12 +7,14 @@ checked again by the library once the model is there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tokenglass.chain import Plan
 from tokenglass.cli.screen import note
 from tokenglass.config import BY_NAME, NO_EFFECT, SEARCHES, GenerationConfig, resolve
 from tokenglass.text import safe_line
+
+if TYPE_CHECKING:
+    from tokenglass.chain import Plan
 
 _RUNS = {
     "greedy": "in a greedy run",

@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable
 from typing import NoReturn
 
+from tokenglass.cli.help import HOW_TO_TYPE, KEYWORDS_ELSEWHERE
 from tokenglass.cli.routing import UsageError
 
 SUMMARIES = {
@@ -44,22 +45,22 @@ class Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}; see {self.prog} --help")
 
 
-def parser(command: str) -> Parser:
-    """The parser of one command."""
+def parser(command: str, with_keywords: bool = True) -> Parser:
+    """The parser of one command; without the keywords, which `routing` has taken out, it is made faster."""
     prog = "tokenglass" if command == "explore" else f"tokenglass {command}"
     made = Parser(
         prog=prog, description=SUMMARIES[command], allow_abbrev=False, formatter_class=HelpFormatter
     )
     _OPTIONS[command](made)
     made.add_argument("--json", action="store_true", help="one JSON document on stdout, nothing else")
-    if command == "generate":
+    if command == "generate" and with_keywords:
         _keywords(made)
     return made
 
 
 def _keywords(made: Parser) -> None:
     """Every keyword that can be typed, under the headings of the table."""
-    from tokenglass.cli.help import HOW_TO_TYPE, about, metavar
+    from tokenglass.cli.keyword_help import about, metavar
     from tokenglass.cli.keywords import offered, option_of
     from tokenglass.config import FIELDS
 
@@ -111,8 +112,6 @@ def _prompt(made: Parser, name: str = "PROMPT") -> None:
 
 
 def _with_keywords(made: Parser) -> None:
-    from tokenglass.cli.help import KEYWORDS_ELSEWHERE
-
     _prompt(made)
     made.epilog = KEYWORDS_ELSEWHERE
 

@@ -138,7 +138,7 @@ def resolve(
         Unsupported: a keyword that is refused, with the reason.
     """
     _refuse_unknown(given)
-    preset: Preset = given.get("preset") or "transformers"
+    preset: Preset = "transformers" if given.get("preset") is None else given["preset"]
     require(preset in PRESETS, "preset", "one of " + ", ".join(PRESETS), preset)
     _refuse_foreign(given, preset)
     defaults = dict(model_defaults or {}) if preset == "transformers" else {}

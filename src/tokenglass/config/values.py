@@ -46,6 +46,8 @@ def checked(field: Field, value: Any, vocab_size: int) -> Any:
         value = _ids(field.name, value, vocab_size)
     if field.name in ("forced_bos_token_id", "pad_token_id"):
         _ids(field.name, value, vocab_size)
+    if field.name == "force_words_ids":
+        _phrases(field.name, value, vocab_size)
     if field.name in _RULES:
         _RULES[field.name](value)
     return value
@@ -122,6 +124,16 @@ def _ids(name: str, value: Any, vocab_size: int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(ids)) if name == "eos_token_id" else tuple(ids)
 
 
+def _phrases(name: str, value: Any, vocab_size: int) -> None:
+    """Ids of phrases, or of lists of phrases, however deep: their shape is the search's to check."""
+    if isinstance(value, list | tuple):
+        for part in value:
+            if isinstance(part, list | tuple):
+                _phrases(name, part, vocab_size)
+            else:
+                _ids(name, part, vocab_size)
+
+
 def _temperature(value: float) -> None:
     require(0.0 <= value < float("inf"), "temperature", "a number of at least 0", value)
 
@@ -157,7 +169,8 @@ def _max_time(value: float) -> None:
 
 def _decay(value: Any) -> None:
     pair = isinstance(value, list | tuple) and len(value) == 2
-    require(pair, "exponential_decay_length_penalty", "a pair (start, factor)", value)
+    right = pair and all(isinstance(v, int | float) and not isinstance(v, bool) and v == v for v in value)
+    require(right, "exponential_decay_length_penalty", "a pair of numbers (start, factor)", value)
 
 
 def _schema(value: Any) -> None:

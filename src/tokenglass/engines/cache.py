@@ -70,10 +70,10 @@ class Window:
         nodes: the node in each used slot; None where it was evicted.
     """
 
-    def __init__(self, layers: int, kv_heads: int, head: int) -> None:
+    def __init__(self, layers: int, kv_heads: int, head: int, capacity: int = FIRST_WINDOW) -> None:
         self._shape = (2 * layers, 1, kv_heads, head)
         self.nodes: list[Node | None] = []
-        self.keys_values = self._buffers(FIRST_WINDOW)
+        self.keys_values = self._buffers(capacity)
 
     @property
     def capacity(self) -> int:
@@ -165,8 +165,9 @@ class TokenTree:
 
     def __init__(self, layers: int, kv_heads: int, head: int, bound_bytes: int) -> None:
         self.root = Node(-1, None)
-        self.window = Window(layers, kv_heads, head)
-        self.store = Store(layers, kv_heads, head)
+        self._sizes = (layers, kv_heads, head)
+        self.window = Window(*self._sizes)
+        self.store = Store(*self._sizes)
         self.node_bytes = 2 * layers * kv_heads * head * 4
         self.bound_nodes = max(1, bound_bytes // self.node_bytes)
         self.count = 0
@@ -241,6 +242,10 @@ class TokenTree:
         self.count -= 1
 
     # --------------------------------------------------------------- window
+
+    def window_of_its_own(self, capacity: int) -> Window:
+        """An empty window outside the tree, for a text that is read once."""
+        return Window(*self._sizes, capacity)
 
     def arrange(self, leaves: Sequence[Node], incoming: int) -> None:
         """Make the window hold the computed ancestors of `leaves`, with room for `incoming` slots.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.engines.base import Forward, Prefix
-from tokenglass.engines.cache import Node, TokenTree
+from tokenglass.engines.cache import Node, TokenTree, Window
 from tokenglass.engines.graph import padded_head
 from tokenglass.engines.inputs import Inputs, leading_line
 from tokenglass.engines.session import Session
@@ -28,6 +28,8 @@ MOST_SCORES = 1 << 18  # new tokens x slots of one run, the size of the attentio
 LARGEST_BATCH = 64  # more tokens at once are a prompt being read, not branches growing
 BATCHES_BEFORE_WIDENING = 24  # widening takes about 1.5 s, and saves 10-30 ms a batch
 HEAD_ROWS = 64  # rows of logits made at once
+LONGEST_LINE = 512  # tokens of one run of a long text; its blocks are unpacked once a run
+MOST_LINE_SCORES = 1 << 20  # tokens x slots of such a run: 4 MB of attention scores for each head
 
 
 class OnnxEngine:
@@ -119,17 +121,38 @@ class OnnxEngine:
         return logits.reshape(*hidden.shape[:-1], -1)
 
     def iter_logits(self, ids: Sequence[int], chunk: int = 64) -> Iterator[Floats]:
-        """Logits of every position of `ids` as (t, V) pieces, t <= chunk, in bounded memory."""
+        """Logits of every position of `ids` as (t, V) pieces, t <= chunk, in bounded memory.
+
+        Keys and values stand in a window of their own, which is gone at the end: a long text leaves the cache
+        of other prefixes as it is.
+
+        Raises:
+            ValueError: no ids, an id outside the vocabulary, or a chunk below 1.
+            ContextOverflow: more ids than the context holds.
+        """
         ids = tuple(ids)
+        if chunk < 1:
+            raise ValueError(f"chunk must be at least 1, got {chunk}")
         self._check([Prefix(ids)], 1, (), 1)
-        node = None
-        for start in range(0, len(ids), CHUNK):
-            piece = ids[: start + CHUNK]
+        window = self._tree.window_of_its_own(len(ids))
+        last, start = Node(-1, None), 0
+        while start < len(ids):
+            size = max(1, min(LONGEST_LINE, MOST_LINE_SCORES // (start + LONGEST_LINE)))
+            nodes = [last := Node(token, last) for token in ids[start : start + size]]
             with self._lock:
-                (node,) = self._compute([Prefix(piece, node)], (), {})
-                rows = np.stack([n.hidden for n in _tail(node, len(piece) - start) if n.hidden is not None])
+                rows = self._read_on(nodes, window)
             for i in range(0, len(rows), chunk):
                 yield self.unembed(rows[i : i + chunk], norm=False)
+            start += size
+
+    def _read_on(self, nodes: Sequence[Node], window: Window) -> Floats:
+        """(N, D) hidden states of nodes that continue the one line of a window."""
+        # never counted as a batch: scoring does not pay for a second body in memory
+        session = self._body if len(nodes) == 1 else self._dense or self._body
+        rows, _ = self._execute(session, nodes, (), window)
+        self._bind_cache(session, self._tree.window)  # so that this window is not kept alive
+        window.append(nodes)
+        return rows
 
     # ----------------------------------------------------------- computing
 
@@ -204,26 +227,26 @@ class OnnxEngine:
             self._run(nodes[:line], layers, seen)
             self._run(nodes[line:], layers, seen)
             return
-        out, residuals = self._execute(nodes, layers)
+        out, residuals = self._execute(self._session_for(len(nodes)), nodes, layers, self._tree.window)
         self._tree.computed(nodes)
         for i, node in enumerate(nodes):
             node.hidden = out[i]
             if layers:
                 seen[id(node)] = residuals[:, i]
 
-    def _execute(self, nodes: Sequence[Node], layers: Sequence[int]) -> tuple[Floats, Floats]:
+    def _execute(
+        self, session: Session, nodes: Sequence[Node], layers: Sequence[int], window: Window
+    ) -> tuple[Floats, Floats]:
         """Run the body over N nodes in the slots after the window's last one.
 
         Returns:
             (N, D) normalised hidden states and (layers, N, D) residuals.
         """
-        n = len(nodes)
-        session = self._session_for(n)
-        out = np.empty((n, self._spec.hidden_size), np.float32)
+        out = np.empty((len(nodes), self._spec.hidden_size), np.float32)
         residuals = np.empty((len(layers), *out.shape), np.float32)
-        self._bind_cache(session)
+        self._bind_cache(session, window)
         outputs = {"hidden": out} | {f"residual.{layer}": residuals[i] for i, layer in enumerate(layers)}
-        session.bind(self._inputs.of(nodes, self._tree.window), outputs)
+        session.bind(self._inputs.of(nodes, window), outputs)
         session.run()
         if layers:
             self._bound.pop(session)  # the residuals must not stay bound
@@ -239,9 +262,9 @@ class OnnxEngine:
             self._dense = widened()
         return self._dense or self._body
 
-    def _bind_cache(self, session: Session) -> None:
-        """Bind the window's buffers as past and present, when they are others than the last time."""
-        buffers = self._tree.window.keys_values
+    def _bind_cache(self, session: Session, window: Window) -> None:
+        """Bind a window's buffers as past and present, when they are others than the last time."""
+        buffers = window.keys_values
         if self._bound.get(session) is buffers:
             return
         session.clear_outputs()
@@ -285,7 +308,8 @@ class OnnxEngine:
                 seen[id(node)] = residuals[:, j]
 
     def _execute_again(self, nodes: Sequence[Node], layers: Sequence[int]) -> tuple[Floats, Floats]:
-        return self._execute([Node(node.token, node.parent) for node in nodes], layers)
+        again = [Node(node.token, node.parent) for node in nodes]
+        return self._execute(self._session_for(len(again)), again, layers, self._tree.window)
 
     def _final_norm(self, rows: Floats) -> Floats:
         """The model's last norm, for hidden states taken from inside."""

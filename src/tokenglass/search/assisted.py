@@ -48,7 +48,7 @@ def assisted(
         assistant: drafts; with the same vocabulary.
         limits: what ends a text.
         source: uniform numbers, needed when sampling.
-        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id.
 
     Yields:
         A record of each round.

@@ -52,7 +52,7 @@ def beam_search(
         stages: the chain, applied to log-probabilities.
         limits: what ends a text.
         source: uniform numbers, needed when sampling without `torch_seed`.
-        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id.
         torch_seed: draw what `torch.manual_seed` with it and transformers' `generate` would draw, on CPU.
 
     Yields:

@@ -68,7 +68,7 @@ def constrained_beam_search(
         options: what to force, what to keep and when to stop.
         stages: the chain, applied to log-probabilities.
         limits: what ends a text.
-        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id.
 
     Yields:
         A record of each step.

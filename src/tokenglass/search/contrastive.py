@@ -43,7 +43,7 @@ def contrastive_search(
         options: how many candidates, and the weight of likeness.
         stages: the chain, applied to logits.
         limits: what ends a text.
-        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id.
 
     Yields:
         A record of each step.

@@ -81,7 +81,7 @@ def dola(
         limits: what ends a text.
         tie_word_embeddings: the model's head is its embedding; "low" then starts at layer 2.
         source: uniform numbers, needed when sampling.
-        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id.
 
     Yields:
         A record of each step.

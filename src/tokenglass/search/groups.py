@@ -77,7 +77,7 @@ def diverse_beam_search(
         options: what to keep, how to differ and when to stop.
         stages: the chain, applied to log-probabilities; the diversity penalty enters after the biases.
         limits: what ends a text.
-        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id.
 
     Yields:
         A record of each step.

@@ -45,7 +45,7 @@ def prompt_lookup(
         stages: the chain, applied to logits.
         limits: what ends a text.
         source: uniform numbers, needed when sampling; the tokens are those of plain sampling with it.
-        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id alone.
+        negative_ids: read in the prompt's place where a stage guides: a negative prompt, or its last id.
 
     Yields:
         A record of each round.

@@ -18,7 +18,7 @@ from tokenglass.select.base import Choice, Selector, margin
 from tokenglass.stages.base import params
 from tokenglass.stages.books import Overview, overview
 from tokenglass.stages.ledger import Ledger, compare
-from tokenglass.stages.row import MASKED, Row
+from tokenglass.stages.row import Row
 from tokenglass.stages.sums import Doubles
 from tokenglass.types import Origin, Removal, Step, Vocabulary
 

@@ -1,8 +1,8 @@
 """One line of a trace: strict JSON within bounds, sealed with a checksum.
 
-A line is one JSON object in ASCII. Its last entry is `"crc"`, the CRC-32 (as in zlib) of all bytes before the comma
-that leads to it, in hexadecimal, so that a changed number does not pass for a true one. A line without one,
-as another program may write it, is read all the same.
+A line is one JSON object in ASCII. Its last entry is `"crc"`, the CRC-32 (as in zlib) of all bytes before the
+comma that leads to it, in hexadecimal, so that a changed number does not pass for a true one. A line without
+one, as another program may write it, is read all the same.
 """
 
 from __future__ import annotations
@@ -13,36 +13,58 @@ import zlib
 from typing import Any
 
 MAX_LINE = 16 << 20  # bytes; a header with a prompt of a million ids has 8 MB
-MAX_ITEMS = 2_000_000  # entries of lists and objects in one line: what they take when parsed stays below 1 GB
+MAX_LINES = 1_000_000  # of one trace
+MAX_ITEMS = 2_000_000  # entries of lists and objects in one line: parsed they take less than 1 GB
+MAX_ALL_ITEMS = 50_000_000  # of all lines; a step has about 150
 MAX_DEPTH = 48
 
 _SEAL = re.compile(rb',"crc":"([0-9a-f]{8})"}\n?\Z')
+
+
+class Budget:
+    """What the lines of one trace may take together; the same for who writes and who reads."""
+
+    def __init__(self) -> None:
+        self.lines = self.items = 0
+
+    def spend(self, line: bytes) -> None:
+        """Count a line.
+
+        Raises:
+            ValueError: it is one too many.
+        """
+        if len(line) > MAX_LINE:
+            raise ValueError(f"it has {len(line):,} bytes, more than the {MAX_LINE:,} allowed")
+        items = line.count(b",") + line.count(b"[") + line.count(b"{")
+        if items > MAX_ITEMS:
+            raise ValueError(f"it has more than the {MAX_ITEMS:,} entries allowed")
+        if self.lines >= MAX_LINES or self.items + items > MAX_ALL_ITEMS:
+            raise ValueError(
+                f"a trace may have {MAX_LINES:,} lines and {MAX_ALL_ITEMS:,} entries, it has more"
+            )
+        self.lines += 1
+        self.items += items
 
 
 def write_line(data: dict[str, Any]) -> bytes:
     """An event as one sealed line, newline included.
 
     Raises:
-        ValueError: a NaN or an infinity, or a line that `parse_line` would refuse.
+        ValueError: a NaN or an infinity, or nested too deep.
     """
     body = json.dumps(data, allow_nan=False, separators=(",", ":")).encode("ascii")[:-1]
     line = body + b',"crc":"%08x"}\n' % zlib.crc32(body)
-    if problem := _too_large(line):
-        raise ValueError(problem)
-    if _depth_above(data, MAX_DEPTH):
-        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+    _refuse_depth(data, line)
     return line
 
 
 def parse_line(line: bytes) -> dict[str, Any]:
-    """The object of one line.
+    """The object of one line, which was counted before.
 
     Raises:
         ValueError: says in a few words what is wrong with it.
     """
-    if problem := _too_large(line):
-        raise ValueError(problem)
-    seal = _SEAL.search(line)
+    seal = _SEAL.search(line, len(line) - 24)
     if seal and zlib.crc32(line[: seal.start()]) != int(seal[1], 16):
         raise ValueError("its checksum is wrong, so something in it was changed")
     try:
@@ -55,26 +77,20 @@ def parse_line(line: bytes) -> dict[str, Any]:
         raise ValueError(f"it is no JSON ({error.msg} at character {error.pos + 1:,})") from None
     if not isinstance(data, dict):
         raise ValueError("it is no JSON object")
-    if _depth_above(data, MAX_DEPTH):
-        raise ValueError(f"it is nested deeper than {MAX_DEPTH}")
+    _refuse_depth(data, line)
     return data
-
-
-def _too_large(line: bytes) -> str:
-    if len(line) > MAX_LINE:
-        return f"it has {len(line):,} bytes, more than the {MAX_LINE:,} allowed"
-    items = line.count(b",") + line.count(b"[") + line.count(b"{")
-    return f"it has more than the {MAX_ITEMS:,} entries allowed" if items > MAX_ITEMS else ""
 
 
 def _refuse_constant(name: str) -> Any:
     raise ValueError(f"it is no strict JSON: {name}")
 
 
-def _depth_above(data: Any, limit: int) -> bool:
-    """Level by level, because recursion is what a hostile file wants."""
+def _refuse_depth(data: Any, line: bytes) -> None:
+    """Refuse deep nesting, level by level, because recursion is what a hostile file wants."""
+    if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
+        return
     level = [data]
-    for _ in range(limit):
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for parent in level
@@ -82,5 +98,5 @@ def _depth_above(data: Any, limit: int) -> bool:
             if isinstance(child, dict | list)
         ]
         if not level:
-            return False
-    return True
+            return
+    raise ValueError(f"it is nested deeper than {MAX_DEPTH}")

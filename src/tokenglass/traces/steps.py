@@ -1,8 +1,8 @@
 """A step as JSON and back: every number exact, every array bit for bit.
 
-Tokens and stage descriptions are said once in a trace, the first time they are needed, and referred to by id or
-number from then on (`Definitions`). The candidates' numbers are arrays in base64: ids `<i4`, logits `<f4`,
-probabilities `<f8`, the trail `<f4`. What a step asks of its model again (`reread`) is not kept.
+Tokens and stage descriptions are said once in a trace, the first time they are needed, and referred to by
+id or number from then on (`Definitions`). The candidates' numbers are arrays in base64: ids `<i4`, logits
+`<f4`, probabilities `<f8`, the trail `<f4`. What a step asks of its model again (`reread`) is not kept.
 """
 
 from __future__ import annotations
@@ -37,18 +37,24 @@ class Definitions:
         self._numbers: dict[str, int] = {}
 
     def learn(self, data: Mapping[str, Any]) -> None:
-        """Take over the definitions that came with an event.
+        """Take over the definitions that came with an event, all or none.
 
         Raises:
             ValueError, TypeError, KeyError: they are not of the form that `encode_step` makes.
         """
-        for token_id, entry in data.get("tokens", {}).items():
-            self.tokens[int(token_id)] = decode_token(int(token_id), entry)
+        tokens = {int(i): decode_token(int(i), entry) for i, entry in data.get("tokens", {}).items()}
+        stages: dict[int, tuple[str, Mapping[str, Any]]] = {}
+        numbers: dict[str, int] = {}
         for text, (name, params) in data.get("stages", {}).items():
             if not isinstance(name, str) or not isinstance(params, dict):
                 raise ValueError("a stage must have a name and parameters")
-            self.stages[int(text)] = (name, decode(params))
-            self._numbers[_signature(name, params)] = int(text)
+            stages[int(text)] = (name, {key: decode(value) for key, value in params.items()})
+            numbers[_signature(name, params)] = int(text)
+        if tokens.keys() & self.tokens.keys() or stages.keys() & self.stages.keys():
+            raise ValueError("it defines again what was defined before")
+        self.tokens |= tokens
+        self.stages |= stages
+        self._numbers |= numbers
 
     def stage_number(self, name: str, params: Any) -> int | None:
         """The number of a stage with these encoded parameters, or None where it has none yet."""
@@ -68,7 +74,9 @@ def encode_step(step: Step, known: Definitions) -> tuple[JsonDict, JsonDict]:
     define: JsonDict = {}
     stages = [_encode_stage(stage, known, define) for stage in step.stages]
     ids = [step.id, *step.top_ids.tolist(), *step.removed]
-    named = new_tokens([*ids, *(s.argmax for s in step.stages if s.argmax >= 0)], step.vocabulary, known.tokens)
+    named = new_tokens(
+        [*ids, *(s.argmax for s in step.stages if s.argmax >= 0)], step.vocabulary, known.tokens
+    )
     if named:
         define["tokens"] = {str(token_id): encode_token(token) for token_id, token in named.items()}
     if not all(0 <= token_id < 1 << 31 for token_id in ids):
@@ -206,7 +214,8 @@ def _decode_removed(data: Mapping[str, Any] | None) -> dict[int, Removal]:
         raise ValueError("a removal names no stage")
     rows = zip(*columns, strict=True)
     return {
-        token_id: Removal(names[place], None if rank == _UNCOUNTED else rank, p) for token_id, place, rank, p in rows
+        token_id: Removal(names[place], None if rank == _UNCOUNTED else rank, p)
+        for token_id, place, rank, p in rows
     }
 
 
@@ -230,7 +239,11 @@ def _token(data: Mapping[str, Any], known: Definitions) -> Token:
         return known.tokens[token_id]
     entry = decode_token(token_id, own["entry"])
     span = own["span"]
-    return entry if span is None else Token(token_id, entry.bytes, entry.kind, (_whole(span[0]), _whole(span[1])))
+    return (
+        entry
+        if span is None
+        else Token(token_id, entry.bytes, entry.kind, (_whole(span[0]), _whole(span[1])))
+    )
 
 
 def _whole(value: Any) -> int:

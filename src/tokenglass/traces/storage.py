@@ -6,12 +6,13 @@ Knows bytes, locks and disks; what the lines mean is the business of `journal`.
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tokenglass.errors import TraceError
 from tokenglass.files.tensors import cause, shown
@@ -59,48 +60,70 @@ def read_bytes(path: Path) -> bytes:
     try:
         with open(os.open(path, os.O_RDONLY | _BINARY | _NO_WAIT), "rb") as file:
             _require_regular(file.fileno())
-            data = file.read(MAX_FILE + 1)
+            return _bounded(file, path)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         raise unreadable(path, error) from error
+
+
+def _bounded(file: BinaryIO, path: Path) -> bytes:
+    data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
-        raise TraceError(f"{shown(path.name)} has more than the {MAX_FILE >> 30} GiB a trace may have; check the file")
+        raise TraceError(
+            f"{shown(path.name)} has more than the {MAX_FILE >> 30} GiB a trace may have; check the file"
+        )
     return data
 
 
 class AppendFile:
     """A file open for appending under a lock, which ends with the process whatever happens to it.
 
-    The lock is an empty hidden file beside it, `.NAME.lock`, that stays: removing it could let two writers in.
+    The lock is an empty hidden file beside it, `.NAME.lock`, that stays: removing it could let two writers
+    in.
 
     Args:
         path: of the file; no symbolic link, so that nobody can make it another file.
-        new: make it; a file that holds something is refused.
+        new: begin a file, under a hidden name until `settle`.
+        replace: a new file may take the place of an old one.
 
     Raises:
         TraceInUse: somebody else has it open for writing.
-        TraceError: it cannot be opened, or is no regular file.
+        TraceError: it cannot be opened, or is no regular file; or it is there already.
     """
 
-    def __init__(self, path: Path, *, new: bool) -> None:
+    def __init__(self, path: Path, *, new: bool = False, replace: bool = False) -> None:
         self.path = Path(os.path.realpath(path.parent)) / path.name
         self._lock = _locked(self.path)
-        self._fd = -1
-        self._broken = ""
+        self._fd, self._broken = -1, ""
+        self._part: Path | None = None
         try:
-            self._fd = self._open(new)
+            if new:
+                self._part = self._new_name(replace)
+            self._fd = self._open(os.O_CREAT | os.O_EXCL if new else 0)
             self.size = os.fstat(self._fd).st_size
-            if new and self.size:
-                raise TraceError(f"{shown(path.name)} exists already; open it, or choose another name")
         except BaseException:
             self.close()
             raise
 
-    def _open(self, new: bool) -> int:
-        flags = os.O_RDWR | os.O_APPEND | _BINARY | _NO_LINKS | _NO_WAIT | (os.O_CREAT if new else 0)
+    def _new_name(self, replace: bool) -> Path:
+        if os.path.lexists(self.path):
+            if not replace and (not self.path.is_file() or self.path.stat().st_size):
+                raise TraceError(f"{shown(self.path.name)} exists already; open it, or choose another name")
+            if not self.path.is_file():
+                raise unwritable(self.path, OSError(None, "not a regular file"))
+        prefix = f".{self.path.name}.new-"
+        for stale in self.path.parent.glob(
+            f"{glob.escape(prefix)}*"
+        ):  # of a run that was killed: we have the lock
+            with suppress(OSError):
+                stale.unlink()
+        return self.path.with_name(f"{prefix}{os.urandom(4).hex()}")
+
+    def _open(self, flags: int) -> int:
+        path = self._part or self.path
         try:
-            if self.path.is_symlink():  # where the system has no O_NOFOLLOW
+            if path.is_symlink():  # where the system has no O_NOFOLLOW
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            fd = os.open(self.path, flags, 0o666)
+            fd = os.open(path, flags | os.O_RDWR | os.O_APPEND | _BINARY | _NO_LINKS | _NO_WAIT, 0o666)
         except (OSError, ValueError) as error:
             raise unwritable(self.path, error) from error
         try:
@@ -109,6 +132,41 @@ class AppendFile:
             os.close(fd)
             raise unwritable(self.path, error) from error
         return fd
+
+    def settle(self) -> None:
+        """Put a new file, whole and synced, in its place.
+
+        Raises:
+            TraceError: the system did not do it; nothing is left.
+        """
+        assert self._part is not None
+        try:
+            self.sync()
+            os.close(self._fd)  # Windows renames no open file
+            self._fd = -1
+            try:
+                os.replace(self._part, self.path)
+            except OSError as error:
+                raise unwritable(self.path, error) from error
+            self._part = None
+            self._fd = self._open(0)
+        except BaseException:
+            self.close()
+            raise
+        sync_folder(self.path)
+
+    def read(self) -> bytes:
+        """All that is in it.
+
+        Raises:
+            TraceError: it cannot be read, or is larger than any trace.
+        """
+        try:
+            with open(self._fd, "rb", closefd=False) as file:
+                file.seek(0)
+                return _bounded(file, self.path)
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def append(self, data: bytes, *, sync: bool = True) -> None:
         """Add bytes at the end, all of them or none; returns when they are on the disk.
@@ -139,7 +197,8 @@ class AppendFile:
             before: the size to go back to when the disk fails.
 
         Raises:
-            TraceError: the disk failed; what it kept is unknown, so nothing more is written through this object.
+            TraceError: the disk failed; what it kept is unknown, so nothing more is written through this
+                object.
         """
         try:
             os.fsync(self._fd)
@@ -157,38 +216,18 @@ class AppendFile:
         except OSError as error:
             self._broken = cause(error)
 
-    def move(self, path: Path) -> None:
-        """Give the file another name in its folder, in the place of what has that name; the lock goes along.
-
-        Raises:
-            TraceInUse: somebody writes the file of that name.
-            TraceError: the system did not do it.
-        """
-        target = self.path.with_name(path.name)
-        lock = _locked(target)
-        try:
-            os.replace(self.path, target)
-        except OSError as error:
-            lock.release()
-            raise unwritable(target, error) from error
-        self._release_lock(remove=True)  # nobody else knows the temporary name
-        self._lock, self.path = lock, target
-        sync_folder(target)
-
     def close(self) -> None:
-        """Let go of the file and the lock; once is enough."""
+        """Let go of the file and the lock, and of a new file that was never settled; once is enough."""
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-        if self._lock is not None:
-            self._release_lock()
-
-    def _release_lock(self, *, remove: bool = False) -> None:
-        self._lock.release()
-        if remove:
+        if self._part is not None:
             with suppress(OSError):
-                os.unlink(self._lock.lock_file)
-        self._lock = None
+                os.unlink(self._part)
+            self._part = None
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def _check(self, n_bytes: int) -> None:
         name = shown(self.path.name)
@@ -224,7 +263,9 @@ def _locked(path: Path) -> Any:
         lock.acquire(timeout=0)
     except Timeout as error:
         name = shown(path.name)
-        raise TraceInUse(f"{name} is being written by somebody else; close it there, or only read it") from error
+        raise TraceInUse(
+            f"{name} is being written by somebody else; close it there, or only read it"
+        ) from error
     except (OSError, ValueError, NotImplementedError) as error:
         raise unwritable(path, error) from error
     return lock

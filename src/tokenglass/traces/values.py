@@ -10,7 +10,8 @@
 | a `Window` of a penalty | `{"$window": [prompt, generated, last_n]}` |
 | anything else, such as a function | `{"$other": "its name"}`; comes back as `Other` |
 
-Knows nothing about steps or files. A NaN comes back as a NaN, not with its payload bits; arrays keep every bit.
+Knows nothing about steps or files. A NaN comes back as a NaN, not with its payload bits; arrays keep every
+bit.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Knows how a token is written down and when it must be: the first time its id app
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 from tokenglass.text import safe_line
 from tokenglass.types import Kind, Token, Vocabulary
@@ -28,12 +28,12 @@ def decode_token(token_id: int, data: Any) -> Token:
     text, kind = (data, "normal") if isinstance(data, str) else data
     if kind not in _KINDS:
         raise ValueError(f"a token is of no kind {str(kind)[:20]!a}")
-    return Token(token_id, bytes.fromhex(text), kind)
+    return Token(token_id, bytes.fromhex(text), cast(Kind, kind))
 
 
 def new_tokens(ids: Iterable[int], vocabulary: Vocabulary, known: Mapping[int, Any]) -> dict[int, Token]:
     """Entries of the ids that are not known yet, in order of id."""
-    return {token_id: vocabulary.token(token_id) for token_id in sorted(set(ids) - known.keys())}
+    return {token_id: vocabulary.token(token_id) for token_id in sorted({i for i in ids if i not in known})}
 
 
 class RecordedVocabulary:

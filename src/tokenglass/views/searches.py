@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenglass.text import safe_line, safe_text
 from tokenglass.types import Generation, Vocabulary
-from tokenglass.views.blocks import Block, Column, Fold, Line, Row, Table
+from tokenglass.views.blocks import Block, Column, Fold, Line, Role, Row, Table
 from tokenglass.views.cells import cell_width
 from tokenglass.views.figures import count, percent, significant
 
@@ -73,7 +73,7 @@ def _beam_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
         )
     found: list[Block] = [_heading(step), Table(columns, tuple(table_rows))]
     for group, charges in enumerate(step.penalties, start=1):
-        charged = ", ".join(f"{vocabulary.token(i).text} {n}×" for i, n in charges)
+        charged = ", ".join(f"{_name(i, vocabulary)} {n}×" for i, n in charges)
         found += [Line(f"group {group} is charged for {charged}", "facts")] if charged else []
     found += _facts(facts)
     return found + ([Line(f"the search ends: {safe_line(step.stop)}", "sentence")] if step.stop else [])
@@ -82,7 +82,7 @@ def _beam_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
 def _beam_row(candidate: Any, step: Any, vocabulary: Vocabulary) -> Row:
     goal = {"runs": f" → {(candidate.becomes or 0) + 1}", "banked": " → bank", "pruned": ""}[candidate.fate]
     before = _ending(step.beams[candidate.parent].ids, vocabulary)
-    token = vocabulary.token(candidate.token_id).text
+    token = _name(candidate.token_id, vocabulary)
     notes = [candidate.why] if candidate.fate != "runs" or candidate.forced else []
     if candidate.bank:
         notes.append(f"{count(candidate.bank, 'step')} towards the forced words")
@@ -150,7 +150,7 @@ def _contrastive_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
                 "cosine": f"{row.cosine:.4f}",
                 "nearest": str(row.nearest),
                 "score": f"{row.score:.4f}",
-                "token": vocabulary.token(row.token_id).text,
+                "token": _name(row.token_id, vocabulary),
             },
             None,
             "chosen" if row.chosen else "",
@@ -173,7 +173,7 @@ def _dola_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
     return [
         _heading(step),
         Line(f"divergence from the last layer, by layer: {' · '.join(layers)}", "facts"),
-        Line(chosen, "sentence", tail=vocabulary.token(step.token_id).text),
+        Line(chosen, "sentence", tail=_name(step.token_id, vocabulary)),
         *_facts([f"{count(step.alive, 'token')} alive", _margin(step.margin), _end(step)]),
     ]
 
@@ -183,6 +183,9 @@ _BONUS = {
     "residual": "then a token drawn from what the model wants more than the assistant: ",
     "correction": "then the model's own choice: ",
 }
+
+
+_VERDICTS: dict[str, Role] = {"accepted": "", "rejected": "removed", "unread": "pruned"}
 
 
 def _draft_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
@@ -207,7 +210,7 @@ def _draft_step(step: Any, vocabulary: Vocabulary) -> list[Block]:
         found.append(Table(columns, tuple(table_rows)))
     if step.bonus is not None:
         lead = _BONUS[step.bonus] if step.drafts else "no draft; the model's own token: "
-        found.append(Line(lead, "sentence", tail=vocabulary.token(step.written[-1]).text))
+        found.append(Line(lead, "sentence", tail=_name(step.written[-1], vocabulary)))
     return found + _facts([_copied(step), _end(step)])
 
 
@@ -228,11 +231,11 @@ def _draft_row(draft: Any, vocabulary: Vocabulary) -> Row:
         "q": "–" if draft.q is None else percent(draft.q),
         "ratio": "–" if draft.ratio is None else significant(draft.ratio),
         "draw": "–" if draft.draw is None else f"{draft.draw:.4f}",
-        "token": vocabulary.token(draft.token_id).text,
+        "token": _name(draft.token_id, vocabulary),
     }
     if draft.verdict == "rejected" and draft.wanted is not None:
-        cells["note"] = f"the model wants {vocabulary.token(draft.wanted).text}"
-    return Row(cells, None, {"accepted": "", "rejected": "removed"}.get(draft.verdict, "pruned"))  # type: ignore[arg-type]
+        cells["note"] = f"the model wants {_name(draft.wanted, vocabulary)}"
+    return Row(cells, None, _VERDICTS[draft.verdict])
 
 
 _KINDS: dict[str, Callable[[Any, Vocabulary], list[Block]]] = {
@@ -266,6 +269,11 @@ def _end(step: Any) -> str:
 
 def _score(x: float) -> str:
     return f"{x:.4f}"
+
+
+def _name(token_id: int, vocabulary: Vocabulary) -> str:
+    token = vocabulary.token(token_id)
+    return token.text
 
 
 def _ending(ids: tuple[int, ...], vocabulary: Vocabulary) -> str:

@@ -40,13 +40,14 @@ def stage_table(stages: tuple[Stage, ...], vocabulary: Vocabulary) -> Table:
 
 
 def _stage_row(stage: Stage, first: bool, vocabulary: Vocabulary) -> Row:
+    token = None if stage.argmax < 0 else vocabulary.token(stage.argmax)
     cells = {
         "name": safe_line(stage.name),
         "alive": f"{stage.alive:,}",
         "removed": "–" if first else f"{stage.removed:,}",
         "kept": "–" if first else percent(stage.mass_kept),
         "bits": bits(stage.entropy_bits),
-        "token": "none" if stage.argmax < 0 else vocabulary.token(stage.argmax).text,
+        "token": "none" if token is None else token.text,
     }
     many = "all scores" if stage.changed == stage.alive > 1 else count(stage.changed, "score")
     rescored = f"{many} changed" if stage.changed else ""
