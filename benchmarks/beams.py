@@ -1,4 +1,4 @@
-"""A traced step of five beams, the best and drawn ones, exact: against `generate(num_beams=5)` of transformers.
+"""A traced step of five beams, the best and drawn ones, exact: against `generate(num_beams=5)`, same weights.
 
 python benchmarks/beams.py
 """

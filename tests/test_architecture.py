@@ -29,6 +29,7 @@ SECOND = {
     "config",
     "chain",
     "stages",
+    "tree",
     "select",
     "models",
     "random",
@@ -36,7 +37,20 @@ SECOND = {
     "chat_limits",
     "chat_sandbox",
 }
-THIRD = {"model", "decode", "session", "loading", "search", "healing", "recording", "strategies", "showcase"}
+THIRD = {
+    "model",
+    "decode",
+    "asking",
+    "session",
+    "loading",
+    "search",
+    "reading",
+    "healing",
+    "recording",
+    "strategies",
+    "showcase",
+    "scoring",
+}
 TOP = {"cli", "explore", "__main__"}
 MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),
@@ -61,11 +75,18 @@ HEAVY = {
     "tokenizers": {"tokenizer.library", "tokenizer.sources", "tokenizer.configured", "files.checking"},
     "huggingface_hub": {"files.hub"},
     "jinja2": {"chat_sandbox", "chat_limits"},
-    "pandas": {"types.shown", "types.tokens", "types.choices", "types.writing"},
+    "pandas": {
+        "types.shown",
+        "types.tokens",
+        "types.choices",
+        "types.writing",
+        "types.scores",
+        "types.options",
+    },
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
     "filelock": {"files.cache"},
-    "torch": {"select.torch", "stages.foreign"},  # draws as torch makes them; processors of tensors
+    "torch": {"select.torch", "stages.foreign", "search.drawing"},  # draws and processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
     "transformers": set(),
     "safetensors": set(),

@@ -111,6 +111,7 @@ def test_file_map_names_every_file_once() -> None:
 def test_every_command_and_option_is_documented_and_no_other() -> None:
     from tokenglass.cli.help import OVERVIEW
     from tokenglass.cli.options import SUMMARIES, parser
+    from tokenglass.cli.keywords import offered as keywords
     from tokenglass.cli.routing import COMMANDS, FLAGS, VALUED
 
     page = _page("docs/command-line.md")
@@ -122,7 +123,8 @@ def test_every_command_and_option_is_documented_and_no_other() -> None:
     offered = {o for command in SUMMARIES for a in parser(command)._actions for o in a.option_strings}
     in_tables = set(re.findall(r"^\| `(?:(-\w), )?(--?[\w-]+)", page, re.MULTILINE))
     assert {o for pair in in_tables for o in pair if o} == offered
-    assert offered | {"--version"} == VALUED | FLAGS, "routing and parsers must know the same options"
+    known = VALUED | FLAGS | keywords()
+    assert offered | {"--version"} == known, "routing and parsers must know the same options"
     mentioned = set(re.findall(r"(?<![\w-])--[a-z][\w-]+", OVERVIEW + README))
     assert mentioned <= offered | {"--version"}
 

@@ -6,18 +6,18 @@ Several samples of one prompt are written side by side, one run of the model a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tokenglass.asking import again, cut_by, ids_of
 from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
 from tokenglass.engines.base import Engine
 from tokenglass.recording import piece
-from tokenglass.search.limits import Limits
-from tokenglass.search.paths import Path, Reader, Reading
+from tokenglass.reading.limits import Limits
+from tokenglass.reading.paths import Path, Reader, Reading
 from tokenglass.select import Choice, Selector, TorchDraw
-from tokenglass.stages.ledger import Ledger
 from tokenglass.text import Utf8Stream
 from tokenglass.types import FinishReason, Step, Vocabulary
 from tokenglass.types import Sequence as Written
@@ -107,9 +107,16 @@ class Pen:
     def write(self, reading: Reading, choice: Choice) -> Step:
         """Put a token down."""
         self.finish_reason = self.reader.reason(self.path, choice.token_id)
-        step = step_of(self.reader, reading, choice, self.selector)
-        text = piece(self.stream, step.token, ends=self.finish_reason is not None)
-        step = replace(step, text=text, finish_reason=self.finish_reason)
+        ids = ids_of(self.reader.prompt_ids, self.path.written)
+        step = reading.chosen(choice, self.selector)
+        step = replace(
+            step,
+            text=piece(self.stream, step.token, ends=self.finish_reason is not None),
+            finish_reason=self.finish_reason,
+            reread=again(
+                self.reader, ids, self.path.states, cut_by(reading, choice, self.selector, self.state)
+            ),
+        )
         self.path, self.state = self.reader.extended(reading, step), choice.state
         return step
 
@@ -143,18 +150,6 @@ def limits_of(config: GenerationConfig) -> Limits:
         stop_strings=config.stop_strings,
         max_time=config.max_time,
     )
-
-
-def step_of(reader: Reader, reading: Reading, choice: Choice, selector: Selector) -> Step:
-    """The record of a choice, with the way back to the whole row."""
-    return replace(reading.chosen(choice, selector), reread=asking_again(reader, reading.path))
-
-
-def asking_again(reader: Reader, path: Path) -> Callable[[], Ledger]:
-    """A function that reads a path anew: a step keeps the likeliest tokens, not the whole row."""
-    # without the engine's handles, which would keep its cache alive
-    bare = Path(path.ids, states=path.states, tail=path.tail)
-    return lambda: reader.read([bare])[0].ledger
 
 
 def written(steps: Sequence[Step]) -> Written:

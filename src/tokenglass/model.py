@@ -18,14 +18,14 @@ from tokenglass.chain import Plan
 from tokenglass.chain import plan as make_plan
 from tokenglass.decode import decode, decode_samples, limits_of, reader_of, written
 from tokenglass.engines.base import Engine
-from tokenglass.search.paths import Reading
-from tokenglass.strategies import Search, options, searching
-from tokenglass.types import Chain, EngineInfo, Generation, NextTokens, Step, Tokenization
+from tokenglass.reading.paths import Reading
+from tokenglass.types import Chain, EngineInfo, Generation, NextTokens, Showcase, Step, Tokenization
 
 if TYPE_CHECKING:
     from tokenglass.healing import Healing
     from tokenglass.search import SearchStep
     from tokenglass.session import Session
+    from tokenglass.strategies import Search
     from tokenglass.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
@@ -237,7 +237,7 @@ class Model:
         plan, ids, healing = self._healed(self.plan(config, ids), config, ids)
         records: tuple[SearchStep, ...] = ()
         if plan.config.mode in configuration.SEARCHES:
-            search = searching(self.engine, self.tokenizer, ids, plan)
+            search = self._searching(ids, plan)
             records, sequences = tuple(search), search.sequences
         else:
             n = plan.config["num_return_sequences"]
@@ -270,7 +270,22 @@ class Model:
                 "these keywords ask for no search; set num_beams, penalty_alpha with top_k, dola_layers, "
                 "assistant_model or prompt_lookup_num_tokens, or use model.stream"
             )
-        return searching(self.engine, self.tokenizer, ids, plan)
+        return self._searching(ids, plan)
+
+    def strategies(self, prompt: Prompt, names: Sequence[str] | None = None, **config: Any) -> Showcase:
+        """One prompt under every strategy, side by side, and where and why each parts from greedy.
+
+        Args:
+            prompt: text, ids or messages.
+            names: which strategies; all where None.
+            **config: keywords that all share, such as `max_new_tokens`, `seed` and `stop_strings`.
+
+        Raises:
+            ValueError: an unknown strategy, or a keyword that the strategies set themselves.
+        """
+        from tokenglass.showcase import strategies
+
+        return strategies(self, prompt, names, **config)
 
     def chain(self, **config: Any) -> Chain:
         """The stages in force under a configuration, in order, with where each value came from.
@@ -300,8 +315,16 @@ class Model:
             prompt_length=len(prompt_ids),
             vocab_size=self.info.vocab_size,
         )
-        options(resolved)  # a search's own intervals are checked before anything runs
+        if resolved.mode in configuration.SEARCHES:
+            from tokenglass.strategies import options
+
+            options(resolved)  # a search's own intervals are checked before anything runs
         return make_plan(resolved, self.tokenizer, self.info.vocab_size, prompt_ids)
+
+    def _searching(self, ids: tuple[int, ...], plan: Plan) -> Search:
+        from tokenglass.strategies import searching  # the searches are only loaded when one is asked for
+
+        return searching(self.engine, self.tokenizer, ids, plan)
 
     def _healed(
         self, plan: Plan, config: Mapping[str, Any], ids: tuple[int, ...]

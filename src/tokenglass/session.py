@@ -1,57 +1,34 @@
-"""A text written by hand: step, undo, redo, force. Nothing that was written is lost.
+"""A text written by hand: step, undo, redo, force, branch. Nothing that was written is lost.
 
-A session is a tree of token ids; where it stands is one node. Undo goes to the parent, redo to the child last
-visited; another token beside an undone one begins a branch and leaves the first in place.
+A session stands at one place of a tree of token ids. Undo goes to the parent, redo to where undo came from;
+another token beside an undone one begins a branch and leaves the first in place. A fork is a second session
+on the same tree. With a journal, every move is on disk before it is acknowledged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from tokenglass.asking import again, cut_by
 from tokenglass.chain import Plan
 from tokenglass.config import SEARCHES, GenerationConfig
-from tokenglass.decode import limits_of, reader_of, step_of
+from tokenglass.decode import limits_of, reader_of
 from tokenglass.recording import piece
-from tokenglass.search.paths import Path, Reader, Reading
+from tokenglass.reading.paths import Path, Reader, Reading
 from tokenglass.select import Choice
-from tokenglass.stages.base import start
+from tokenglass.stages.base import Stage, start
 from tokenglass.text import Utf8Stream
+from tokenglass.tree import Node, Tree, key
 from tokenglass.types import FinishReason, NextTokens, Step
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
 
-
 _ENDLESS = 1 << 62
-
-
-@dataclass(eq=False)
-class Node:
-    """A place in the tree.
-
-    Attributes:
-        id: number in order of creation; the prompt is 0.
-        parent: the place before, or None for the prompt.
-        step: the token that led here, or None for the prompt.
-        path: all ids up to here, with what the chain remembers.
-        state: what the selector remembers.
-        pending: bytes of a character that is not complete yet.
-        children: token id -> place.
-        samples: how many different draws were made here.
-    """
-
-    id: int
-    parent: Node | None
-    step: Step | None
-    path: Path
-    state: Any = None
-    pending: bytes = b""
-    children: dict[int, Node] = field(default_factory=dict)
-    samples: int = 0
 
 
 class Session:
@@ -68,18 +45,24 @@ class Session:
 
     def __init__(self, model: Model, prompt_ids: tuple[int, ...], config: Mapping[str, Any]) -> None:
         self.model = model
-        self._given: dict[str, Any] = {}
-        self.plan, self._reader = self._planned(prompt_ids, config)
         self.prompt_ids = prompt_ids
-        self._here = Node(0, None, None, self._reader.start(), self.plan.selector.start())
-        self._count = [1]  # shared by forks, as the tree is
+        self.tree = Tree(prompt_ids)
+        self._given: dict[str, Any] = {}
+        self.plan, self._reader = self._planned(config)
+        root = self.tree.root
+        root.states = _started(self.plan.stages)
         self._redo: dict[int, Node] = {}
-        self._known: tuple[Node, Reading] | None = None
+        self._stand_on(root)
 
     def __repr__(self) -> str:
         return f"<Session on {self.model.info.name}: {len(self.prompt_ids)} + {len(self.steps)} tokens>"
 
     # ---------------------------------------------------------------- where
+
+    @property
+    def node(self) -> Node:
+        """The place in the tree where the session stands."""
+        return self._here
 
     @property
     def config(self) -> GenerationConfig:
@@ -89,17 +72,12 @@ class Session:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps that led here, oldest first."""
-        steps: list[Step] = []
-        node: Node | None = self._here
-        while node is not None and node.step is not None:
-            steps.append(node.step)
-            node = node.parent
-        return tuple(reversed(steps))
+        return self._here.steps()
 
     @property
     def ids(self) -> tuple[int, ...]:
         """All ids, the prompt's included."""
-        return self._here.path.ids
+        return self._path.ids
 
     @property
     def text(self) -> str:
@@ -160,22 +138,37 @@ class Session:
     def undo(self, n: int = 1) -> Step | None:
         """Take back up to `n` tokens; returns the last one taken back, None at the prompt."""
         undone = None
-        for _ in range(n):
-            parent = self._here.parent
+        for _ in range(_count(n)):
+            here, parent = self._here, self._here.parent
             if parent is None:
                 break
-            undone, self._redo[parent.id], self._here = self._here.step, self._here, parent
+            self._redo[parent.id], undone = here, here.step
+            self._stand_on(parent)
         return undone
 
     def redo(self, n: int = 1) -> Step | None:
         """Put back up to `n` tokens that were taken back; returns the last one, None where there is none."""
         redone = None
-        for _ in range(n):
+        for _ in range(_count(n)):
             child = self._redo.get(self._here.id)
-            if child is None:
+            if child is None or child.pruned:
                 break
-            self._here, redone = child, child.step
+            self._stand_on(child)
+            redone = child.step
         return redone
+
+    def goto(self, node: Node | int | str) -> Node:
+        """Stand on any place of the tree, by itself, its number or its name.
+
+        Raises:
+            ValueError: no such place, or it was pruned.
+        """
+        found = self.tree.node(node.id if isinstance(node, Node) else node)
+        self._stand_on(found)
+        for each in found.lineage():
+            if each.parent is not None:
+                self._redo[each.parent.id] = each  # redo after an undo leads back here
+        return found
 
     def fork(self) -> Session:
         """Another session at this place of the same tree, free to go elsewhere; nothing is copied."""
@@ -187,19 +180,58 @@ class Session:
     def set(self, **config: Any) -> GenerationConfig:
         """Change keywords from here on; what is not named keeps its value, the seed included.
 
+        Stages and a selector that stay the same go on with what they remember; others begin anew.
+
         Raises:
             TypeError: an unknown keyword.
             ValueError: a value outside its interval, or a keyword that asks for a search.
         """
-        old = self.plan
-        if old.config.seed is not None and "seed" not in self._given:
-            self._given["seed"] = old.config.seed
-        self.plan, self._reader = self._planned(self.prompt_ids, config)
-        self._known = None
-        self._carry(old)
+        given = dict(config)
+        if self.plan.config.seed is not None and "seed" not in {*self._given, *given}:
+            given["seed"] = self.plan.config.seed
+        self.plan, self._reader = self._planned(given)
+        self._stand_on(self._here)
         return self.plan.config
 
+    def name(self, text: str, node: Node | int | str | None = None) -> Node:
+        """Give a place, or the one here, a name to go back to; "" takes it away.
+
+        Raises:
+            ValueError: another place has that name, or no such place.
+        """
+        place = self._place(node)
+        taken = [each.id for each in self.tree if text and each.name == text and each is not place]
+        if taken:
+            raise ValueError(f"name {text!r} belongs to node {taken[0]}; take another")
+        place.name = str(text)
+        return place
+
+    def note(self, text: str, node: Node | int | str | None = None) -> Node:
+        """Write a note on a place, or the one here."""
+        place = self._place(node)
+        place.notes.append(str(text))
+        return place
+
+    def prune(self, node: Node | int | str | None = None) -> int:
+        """Take a place, or the one here, off with all that follows it; returns how many places went.
+
+        A session that stood there goes to the place before.
+
+        Raises:
+            ValueError: the prompt, or no such place.
+        """
+        place = self._place(node)
+        gone = self.tree.prune(place)
+        if self._here.pruned and place.parent is not None:
+            self._stand_on(place.parent)
+        return gone
+
     # --------------------------------------------------------------- private
+
+    def _place(self, node: Node | int | str | None) -> Node:
+        if node is None:
+            return self._here
+        return self.tree.node(node.id if isinstance(node, Node) else node)
 
     def _token_ids(self, token: int | str) -> list[int]:
         if isinstance(token, str):
@@ -213,10 +245,10 @@ class Session:
             raise ValueError(f"token id must be in [0, {size - 1}], got {token!r}")
         return [int(token)]
 
-    def _planned(self, prompt_ids: tuple[int, ...], config: Mapping[str, Any]) -> tuple[Plan, Reader]:
+    def _planned(self, config: Mapping[str, Any]) -> tuple[Plan, Reader]:
         """The plan of the keywords so far and these, and what reads with it; the keywords are kept."""
         given = {**self._given, **config}
-        plan = self.model.plan(given, prompt_ids)
+        plan = self.model.plan(given, self.prompt_ids)
         if plan.config.mode in SEARCHES:
             name = plan.config.mode.replace("_", " ")
             raise ValueError(f"a session writes token by token, which {name} cannot; use model.search")
@@ -226,26 +258,36 @@ class Session:
         limits = replace(limits_of(plan.config), max_time=None)
         if not {"max_new_tokens", "max_length"} & set(given):
             limits = replace(limits, max_new_tokens=None, max_length=_ENDLESS)
-        reader = reader_of(self.model.engine, self.model.tokenizer, prompt_ids, plan, limits)
+        reader = reader_of(self.model.engine, self.model.tokenizer, self.prompt_ids, plan, limits)
         self._given = given
+        self._config = self.tree.config_index(given)
         return plan, reader
 
-    def _carry(self, old: Plan) -> None:
-        """The states of stages and selector that stay the same go on; others begin anew."""
-        before = list(zip(old.stages, self._here.path.states or (), strict=False))
-        states = tuple(
-            next((state for stage, state in before if stage == s), start(s)) for s in self.plan.stages
-        )
-        same = self.plan.selector == old.selector
-        node = replace(self._here, path=replace(self._here.path, states=states))
-        node.state = self._here.state if same else self.plan.selector.start()
+    def _stand_on(self, node: Node) -> None:
+        """Be at a place, with what the present chain remembers there."""
         self._here = node
+        self._known: Reading | None = None
+        ids = self.tree.ids(node)
+        self._path = Path(ids, states=self._states(node), tail=self._reader.tail(ids))
+
+    def _states(self, node: Node) -> tuple[Any, ...]:
+        """What each stage of the present chain remembers at a place; those that were not there begin anew."""
+        before = node.states or ()
+        return tuple(
+            next((state for known, state in before if known == stage), start(stage))
+            for stage in self.plan.stages
+        )
+
+    def _state(self) -> Any:
+        """What the present selector remembers here; another one than at the time begins anew."""
+        picks = self.plan.selector
+        return self._here.state[1] if self._here.state and self._here.state[0] == picks else picks.start()
 
     def _reading(self) -> Reading:
         """What the model and the chain say here."""
-        if self._known is None or self._known[0] is not self._here:
-            self._known = (self._here, self._reader.read([self._here.path])[0])
-        return self._known[1]
+        if self._known is None:
+            self._known = self._reader.read([self._path])[0]
+        return self._known
 
     def _pick(self, sample: int) -> Choice:
         """The token that the configuration picks here, with the random number of one sample."""
@@ -253,38 +295,48 @@ class Session:
         reading.ledger.require_alive(len(self.ids))
         reader = replace(self._reader, source=self.plan.source(sample)) if sample else self._reader
         self._here.samples = max(self._here.samples, sample + 1)
-        return self.plan.selector.select(reading.row, reader.context(self._here.path), self._here.state)
+        return self.plan.selector.select(reading.row, reader.context(self._path), self._state())
 
     def _force(self, token_id: int) -> Step:
         reading = self._reading()
-        return self._go(Choice(token_id, reading.p(token_id), reading.row, self._here.state, "forced"))
+        return self._go(Choice(token_id, reading.p(token_id), reading.row, self._state(), "forced"))
 
     def _go(self, choice: Choice) -> Step:
         """Stand on the child for a choice, made now where it does not exist yet."""
-        known = self._here.children.get(choice.token_id)
-        if known is None or known.step is None or not _same(known.step, choice):
-            known = self._child(choice, known)
-        self._redo[self._here.id] = known
-        self._here = known
+        here, reading = self._here, self._reading()
+        known = here.children.get(key(choice, self._config)) or self._child(choice)
+        self._redo[here.id] = known
+        self._stand_on(known)
+        self._path = replace(self._path, node=reading.heard.node)
         assert known.step is not None
         return known.step
 
-    def _child(self, choice: Choice, old: Node | None) -> Node:
-        here, reading = self._here, self._reading()
+    def _child(self, choice: Choice) -> Node:
+        here, reading, tree = self._here, self._reading(), self.tree
         stream = Utf8Stream()
         stream.feed(here.pending)
-        step = step_of(self._reader, reading, choice, self.plan.selector)
-        reason = self._reader.reason(here.path, choice.token_id)
-        step = replace(step, text=piece(stream, step.token), finish_reason=reason)
-        path = self._reader.extended(reading, step)
-        if old is not None:  # the same token chosen another way: the branch below it stays
-            old.step, old.path, old.state = step, path, choice.state
-            return old
-        child = Node(self._count[0], here, step, path, choice.state, stream.pending)
-        self._count[0] += 1
-        here.children[choice.token_id] = child
-        return child
+        step = reading.chosen(choice, self.plan.selector)
+        step = replace(
+            step,
+            text=piece(stream, step.token),
+            finish_reason=self._reader.reason(self._path, choice.token_id),
+            reread=again(
+                self._reader,
+                lambda: tree.ids(here),
+                self._path.states,
+                cut_by(reading, choice, self.plan.selector, self._state()),
+            ),
+        )
+        states = tuple(zip(self.plan.stages, reading.ledger.states, strict=True))
+        state = (self.plan.selector, choice.state)
+        return tree.add(here, step, states=states, state=state, pending=stream.pending, config=self._config)
 
 
-def _same(step: Step, choice: Choice) -> bool:
-    return step.origin == choice.origin and step.draw == choice.draw
+def _started(stages: tuple[Stage, ...]) -> tuple[Any, ...]:
+    return tuple((stage, start(stage)) for stage in stages)
+
+
+def _count(n: int) -> int:
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise ValueError(f"n must be a whole number of at least 0, got {n!r}")
+    return n

@@ -254,6 +254,8 @@ def _special(kind: Kind, g: Ground, kept: dict[str, Any]) -> None:
     if kind in ("sample", "beam_sample"):
         for name in rng.choice(list(_WARPERS), int(rng.integers(0, 4)), replace=False).tolist():
             kept[name] = _WARPERS[name](g)
+    if kind == "beam_sample" and 0 < kept.get("top_k", 0) < 20:
+        kept["top_k"] = 20  # where fewer tokens are left than are to be drawn, transformers draws at random
     if kind == "sample":
         kept["num_return_sequences"] = int(rng.integers(1, 5))
     elif kind in ("beams", "beam_sample"):

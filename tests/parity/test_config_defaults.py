@@ -22,7 +22,7 @@ from tokenglass.model import Model
 
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-COUNT = 4000 if FULL else 800
+COUNT = 4000 if FULL else 500
 NAME = "llama-grouped"
 PROMPT = [5, 17, 40, 99, 17]
 # generation_config.json of a model with opinions

@@ -1,4 +1,4 @@
-"""The preset "llama.cpp" against a chain of llama.cpp's own samplers, as its `common_sampler_init` strings them.
+"""The preset "llama.cpp" against a chain of its own samplers, strung as `common_sampler_init` strings them.
 
 Ours is built from keywords, by the configuration and the plan; theirs from the same numbers by hand. The
 candidates must stand in the same order, with probabilities equal to 2e-6 (float32 in llama.cpp; a dynamic
@@ -17,7 +17,7 @@ import pytest
 from tests.conftest import FULL
 from tests.parity.llamacpp import Candidates, Sampler
 from tests.support import EOS, ByteTokenizer, model
-from tokenglass.chain import plan
+from tokenglass.chain import Plan, plan
 from tokenglass.config import resolve
 from tokenglass.errors import NoTokenAllowed
 from tokenglass.stages import Context, Row, run
@@ -122,7 +122,7 @@ def everything(rng: Rng) -> Given:
 KINDS: dict[str, Callable[[Rng], Given]] = {
     "defaults": lambda r: {},
     "truncation": truncation,
-    # a masked candidate is NaN to llama.cpp's typical sampler, so nothing is masked here, and some are left out
+    # a masked candidate is NaN to llama.cpp's typical sampler: nothing is masked here
     "typical": lambda r: truncation(r) | {"typical_p": some(r, 0.3, 0.8, 0.95), "top_k": some(r, 5, 40, 200)},
     "top_n_sigma": lambda r: truncation(r) | {"top_n_sigma": some(r, 0.5, 1.0, 3.0)},
     "temperature 0": lambda r: truncation(r) | penalties(r) | {"temperature": 0.0},
@@ -168,7 +168,9 @@ def samplers(given: Given, seed: int, order: list[str]) -> list[Sampler]:
     if v["mirostat"]:
         tau, eta = v["mirostat_tau"], v["mirostat_eta"]
         one = v["mirostat"] == 1
-        own = Sampler("mirostat", SIZE, seed, tau, eta, 100) if one else Sampler("mirostat_v2", seed, tau, eta)
+        own = (
+            Sampler("mirostat", SIZE, seed, tau, eta, 100) if one else Sampler("mirostat_v2", seed, tau, eta)
+        )
         return [*first, Sampler("temp", v["temperature"]), own]
     last_n, breakers = v["dry_penalty_last_n"], [list(b.encode()) for b in v["dry_sequence_breakers"]]
     repeat = (v["repetition_penalty"], v["frequency_penalty"], v["presence_penalty"])
@@ -201,12 +203,12 @@ def row_of(rng: Rng) -> np.ndarray:
     scores = some(rng, *base) + rng.normal(size=SIZE) * 1e-3
     scores[:16] += some(rng, 0.0, 3.0)
     scores[[*b'\n:*"', EOS]] += some(rng, 0.0, 3.0)
-    return scores.astype(np.float32)
+    return np.asarray(scores, dtype=np.float32)
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
     weights = np.exp(scores.astype(np.float64) - scores.max())
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 class Pair:
@@ -229,7 +231,7 @@ class Pair:
         self.states: Any = None
         self.memory = self.plan.selector.start()
 
-    def planned(self, given: Given) -> Any:
+    def planned(self, given: Given) -> Plan:
         config = resolve(given, model_eos=(EOS,), prompt_length=len(self.prompt), vocab_size=SIZE)
         return plan(config, NAMES, SIZE, self.prompt)
 
@@ -323,7 +325,7 @@ def test_corners_equal_llama_cpps(given: Given) -> None:
 
 @pytest.mark.parametrize("given", [{}, {"temperature": 1.3, "xtc_probability": 0.5}, {"mirostat": 2}])
 def test_generate_writes_what_llama_cpps_chain_writes(given: Given) -> None:
-    """From the keywords of `generate` to the tokens, on a table model of two hundred and fifty-seven bytes."""
+    """From the keywords of `generate` to the tokens, on a table model of bytes."""
     rows = np.random.default_rng(9).normal(size=(257, 257)).astype(np.float32) * 3
     out = model(lambda ids: rows[ids[-1]], eos_ids=()).generate(
         "ab", preset="llama.cpp", rng="llama.cpp", seed=77, max_new_tokens=100, **given

@@ -1,4 +1,4 @@
-"""The preset "vllm" against vLLM's documented formulas, written again with torch, and against worked examples.
+"""The preset "vllm" against vLLM's documented formulas, written again with torch, and worked examples.
 
 vLLM itself needs a GPU and is not installed; the reference below follows its V1 sampler: penalties on a dense
 count matrix, one sort for top-k and top-p. Rows are float32 on both sides; the last bit of a softmax may
@@ -18,7 +18,7 @@ from tokenglass.chain import Plan, plan
 from tokenglass.config import resolve
 from tokenglass.numbers import softmax
 from tokenglass.stages import Context, Row, run
-from tokenglass.stages.base import scores_of
+from tokenglass.stages.base import params, scores_of
 
 torch = pytest.importorskip("torch")
 Rng = np.random.Generator
@@ -52,7 +52,10 @@ def reference(given: Given, logits: np.ndarray, prompt: list[int], output: list[
         banned[list(given["allowed_token_ids"])] = False
         s = s.masked_fill(banned, float("-inf"))
     for word in given.get("bad_words", ()):
-        for text in (word, " " + word):  # each byte is a token, so the spaced word is longer and does not count
+        for text in (
+            word,
+            " " + word,
+        ):  # each byte is a token, so the spaced word is longer and does not count
             ids = list(text.encode())
             if len(ids) == len(word.encode()) and output[len(output) - len(ids) + 1 :] == ids[:-1]:
                 s[ids[-1]] = float("-inf")
@@ -139,7 +142,7 @@ def test_temperature_0_is_greedy_and_resets_the_rest() -> None:
     cold = planned({"temperature": 0.0, "top_k": 3, "min_p": 0.1, "repetition_penalty": 1.5})
     assert (cold.config.mode, [s.name for s in cold.stages]) == ("greedy", ["repetition_penalty"])
     barely = planned({"temperature": 1e-3})
-    assert [dict(s.params) for s in barely.stages] == [{"t": 0.01}]
+    assert [dict(params(s)) for s in barely.stages] == [{"t": 0.01}]
     with pytest.raises(ValueError, match="temperature must be at most 2"):
         planned({"temperature": 2.5})
     with pytest.raises(ValueError, match=r"top_p must be in \(0, 1\]"):
@@ -199,7 +202,11 @@ def test_repetition_depends_on_the_system() -> None:
     three = {"repetition_penalty": 2.0, "frequency_penalty": 0.5, "presence_penalty": 1.0}
     logits, history = [2.0, -1.0, 0.5], [0, 0, 1]
     off = {**OFF, "top_k": 0}
-    assert after({**off, **three, "repeat_last_n": 64}, logits, history, preset=LC).tolist() == [-1, -3.5, 0.5]
+    assert after({**off, **three, "repeat_last_n": 64}, logits, history, preset=LC).tolist() == [
+        -1,
+        -3.5,
+        0.5,
+    ]
     assert after({**off, **three}, logits, history, preset=VL).tolist() == [1, -2, 0.5]
     assert after({**off, "repetition_penalty": 2.0}, logits, history, preset=HF).tolist() == [1, -2, 0.5]
     # as output, vLLM counts it: 2/2 - 2*.5 - 1, -1*2 - .5 - 1

@@ -200,7 +200,7 @@ def test_when_time_is_up_the_beams_finish(early_stopping: Any, monkeypatch: pyte
             },
         )
         clock = iter([0.0, 1.0, 2.0])  # the start and two steps in time
-        monkeypatch.setattr("tokenglass.search.limits.time.monotonic", lambda clock=clock: next(clock, 9.0))
+        monkeypatch.setattr("tokenglass.reading.limits.time.monotonic", lambda clock=clock: next(clock, 9.0))
         limits = Limits(max_new_tokens=20, eos_ids=tuple(eos), max_time=5.0)
         steps, got = film(beam_search(ours, Ids(), prompt, BeamOptions(**kept), (), limits=limits))
         if smallest_margin(steps) > MARGIN:

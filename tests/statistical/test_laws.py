@@ -1,9 +1,9 @@
 """The law of what `generate` writes, for every sampler: chi-square against a distribution made elsewhere.
 
 The expected distributions come from transformers' warpers, from llama.cpp's samplers or from the formula in
-float64; the draws from keywords, through the plan, the loop and the engine. Half of them are of
-texts written alone, half of sixteen samples written side by side, and each half has the law. Seeds are fixed; a true law would fail a
-test with probability 1e-6, all of them together with less than 1e-4.
+float64; the draws from keywords, through the plan, the loop and the engine. Half of them are of texts written
+alone, half of sixteen samples written side by side, and each half has the law. Seeds are fixed; a true law
+would fail a test with probability 1e-6 a chi-square, all of them together with less than 1e-4.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ STEADY = table(lambda ids: ROW)
 
 def softmax(scores: Any) -> Law:
     weights = np.exp(np.asarray(scores, dtype=np.float64) - np.max(scores))
-    return weights / weights.sum()
+    return np.asarray(weights / weights.sum())
 
 
 def by_transformers(*classes: Any) -> Law:
@@ -77,11 +77,16 @@ def vllm(temperature: float, min_p: float, top_k: int, top_p: float) -> Law:
     order = np.argsort(-p / p.sum())
     better = np.cumsum(p[order] / p.sum()) - p[order] / p.sum()
     p[order[better >= top_p]] = 0.0
-    return p / p.sum()
+    return np.asarray(p / p.sum())
 
 
 def default_chain() -> Law:
-    samplers = [Sampler("top_k", 40), Sampler("top_p", 0.95, 0), Sampler("min_p", 0.05, 0), Sampler("temp", 0.8)]
+    samplers = [
+        Sampler("top_k", 40),
+        Sampler("top_p", 0.95, 0),
+        Sampler("min_p", 0.05, 0),
+        Sampler("temp", 0.8),
+    ]
     return by_llama_cpp(*samplers)
 
 
@@ -109,7 +114,7 @@ LAWS: dict[str, tuple[Given, Callable[[], Law]]] = {
         ),
     ),
     "top_n_sigma": ({"top_n_sigma": 1.2}, lambda: by_llama_cpp(Sampler("top_n_sigma", 1.2))),
-    "xtc": ({"xtc_probability": 0.4, "xtc_threshold": 0.08}, lambda: xtc(0.4, 0.08)),
+    "xtc": ({"xtc_probability": 0.5, "xtc_threshold": 0.03}, lambda: xtc(0.5, 0.03)),
     "dynamic temperature": (
         {"dynatemp_range": 0.7, "dynatemp_exponent": 1.5},
         lambda: by_llama_cpp(Sampler("temp_ext", 1.0, 0.7, 1.5)),
@@ -173,7 +178,7 @@ def test_texts_follow_the_law(name: str) -> None:
     """Token after token of one text, and of sixteen texts in one call."""
     given, law = LAWS[name]
     alone = STEADY.generate([0], seed=101, max_new_tokens=DRAWS // 2, **keywords(given))
-    more = {"num_return_sequences": SAMPLES, "max_new_tokens": DRAWS // 2 // SAMPLES}
+    more: Given = {"num_return_sequences": SAMPLES, "max_new_tokens": DRAWS // 2 // SAMPLES}
     together = STEADY.generate([0], seed=202, **more, **keywords(given))
     assert len({s.ids for s in together.sequences}) == SAMPLES
     assert_laws(alone.ids, [i for s in together.sequences for i in s.ids], law())
@@ -202,7 +207,10 @@ DRAFTS: dict[str, tuple[Given, float]] = {
         },
         1.0,
     ),
-    "drafts and a chain": ({"assistant_model": table(lambda ids: OTHER[ids[-1]], 6), "temperature": 0.7}, 0.7),
+    "drafts and a chain": (
+        {"assistant_model": table(lambda ids: OTHER[ids[-1]], 6), "temperature": 0.7},
+        0.7,
+    ),
     "drafts copied from the text": ({"prompt_lookup_num_tokens": 4}, 1.0),
     "copied drafts and a chain": ({"prompt_lookup_num_tokens": 4, "temperature": 1.6}, 1.6),
     "no drafts": ({}, 1.0),
@@ -231,7 +239,7 @@ def test_drafts_do_not_change_the_models_law(name: str) -> None:
 
 
 def test_dola_sampling_follows_the_contrast() -> None:
-    """ln p of the last layer minus ln p of layer 1 through the same head; of what is within 0.1 of the best."""
+    """The last layer's ln p minus layer 1's through the same head, of what is within 0.1 of the best."""
     from tests.parity.goldens.shared import Ids, pair
 
     class Named(Ids):
@@ -247,6 +255,12 @@ def test_dola_sampling_follows_the_contrast() -> None:
     contrast = final - torch.log_softmax(early, dim=-1)
     law = softmax(np.where(final.exp() >= 0.1 * final.exp().max(), contrast, -np.inf))
     m = Model(engine, Named())  # type: ignore[arg-type]
-    given = {"do_sample": True, "top_k": 0, "max_new_tokens": 1, "dola_layers": [1], "eos_token_id": None}
+    given: Given = {
+        "do_sample": True,
+        "top_k": 0,
+        "max_new_tokens": 1,
+        "dola_layers": [1],
+        "eos_token_id": None,
+    }
     ids = [m.generate(prompt, seed=seed, **given).ids[0] for seed in range(DRAWS)]
     assert_law(ids, law)

@@ -104,6 +104,66 @@ def test_every_keyword_is_an_option_everywhere(command: str) -> None:
         assert words_taken([option, *value, "Hi"]) == 1 + len(value)
 
 
+SAMPLING = frozenset({"sampling", "top_k"})
+# A value that acts, and what must stand beside it; other keywords get one by their kind.
+TYPED = {
+    "rng": "llama.cpp --do-sample",
+    "max_length": "40",
+    "num_return_sequences": "2 --do-sample",
+    "temperature": "0.5 --do-sample",
+    "mirostat_tau": "4 --mirostat 2 --do-sample",
+    "mirostat_eta": "0.2 --mirostat 2 --do-sample",
+    "adaptive_decay": "0.5 --adaptive-target 0.3 --do-sample",
+    "dry_sequence_breakers": '["x"] --dry-multiplier 1',
+    "repeat_last_n": "5 --preset llama.cpp",
+    "exponential_decay_length_penalty": "[2,1.5]",
+    "bad_words_ids": "[[4]]",
+    "sequence_bias": "[[[5],1.0]]",
+    "logit_bias": '{"5":1}',
+    "choice": "yes --choice no",
+    "regex": "[a-z]+",
+    "json_schema": '{"type":"object"}',
+    "grammar": 'root::="a"',
+    "length_penalty": "2 --num-beams 2",
+    "early_stopping": "never --num-beams 2",
+    "num_beam_groups": "2 --num-beams 4",
+    "diversity_penalty": "0.5 --num-beams 4 --num-beam-groups 2",
+    "pad_token_id": "0 --num-beams 4 --num-beam-groups 2",
+    "force_words_ids": "[[5]] --num-beams 2",
+    "assistant_model": "smollm2",
+    "num_assistant_tokens": "3 --assistant-model smollm2",
+    "num_assistant_tokens_schedule": "heuristic --assistant-model smollm2",
+    "assistant_confidence_threshold": "0.3 --assistant-model smollm2",
+    "max_matching_ngram_size": "2 --prompt-lookup-num-tokens 3",
+    "negative_prompt": "no --guidance-scale 2",
+    "negative_prompt_ids": "[3] --guidance-scale 2",
+    "watermarking_config": '{"bias":2.0}',
+    "preset": "vllm",
+    "order": '["top_k"] --do-sample',
+}
+BY_KIND = {"whole": "2", "number": "0.5", "ids": "[3]", "texts": "x", "text": "x"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    # contrastive search and DoLa need hidden states, which a table has not
+    [
+        f.name
+        for f in FIELDS
+        if f"--{f.name.replace('_', '-')}" in offered() and f.when not in ("contrastive", "dola")
+    ],
+)
+def test_every_keyword_typed_is_in_force(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document's configuration holds it, and nothing says that it has no effect."""
+    field = BY_NAME[name]
+    typed = TYPED.get(name, BY_KIND.get(field.kind, "")).split()
+    words = [*typed, *(["--do-sample"] if field.when in SAMPLING and "--do-sample" not in typed else [])]
+    assert run(["generate", "Once upon", "--json", f"--{name.replace('_', '-')}", *words]) == 0
+    captured = capsys.readouterr()
+    config = json.loads(captured.out)["config"]
+    assert captured.err == "" and config["no_effect"] == [] and config[name] is not None
+
+
 def test_help_lists_every_keyword_with_what_the_table_knows(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +171,8 @@ def test_help_lists_every_keyword_with_what_the_table_knows(
         monkeypatch.setenv("COLUMNS", str(columns))
         assert run(["generate", "--help"]) == 0
         shown = capsys.readouterr().out
-        assert max(map(len, shown.split("\n")[1:])) <= columns
+        lines = shown.split("\n")[1:]  # an option's own name is never broken, nor is the usage
+        assert max(len(line) for line in lines if len(line.split()) != 2) <= columns
         letters = "".join(shown.split())  # on a narrow screen the longest words are broken
         for field in FIELDS:
             option = f"--{field.name.replace('_', '-')}"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from itertools import takewhile
+from math import log
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tokenglass as tg
 from tests.unit import cli_world
 from tokenglass.cli import run
-from tokenglass.showcase import STRATEGIES, strategies
-from tokenglass.types import Showcase
+from tokenglass.showcase import STRATEGIES, parted, strategies
+from tokenglass.types import Showcase, Strategy
 from tokenglass.views.showcase import MARK, why
 
 PROMPT = "Once upon a time, generative models"
@@ -150,3 +152,50 @@ def test_ctrl_c_shows_what_is_done(
     else:
         assert "\ntemperature" in captured.out and "\ntop_k" not in captured.out
     assert captured.err == f"stopped after 2 of {len(STRATEGIES)} strategies\n"
+
+
+def _rows(ids: tuple[int, ...]) -> np.ndarray:
+    """First x (0.5) then five tokens alike (0.2 each), or y (0.4) then z (0.9)."""
+    after = {ord("x"): {k: 0.2 for k in b"abcde"}, ord("y"): {ord("z"): 0.9, ord("a"): 0.1}}
+    row = np.full(len(cli_world.ENTRIES), -40.0, dtype=np.float32)
+    for token, p in after.get(ids[-1], {ord("x"): 0.5, ord("y"): 0.4, ord("w"): 0.1}).items():
+        row[token] = log(p)
+    return row
+
+
+def test_numbers_worked_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Greedy: x a, (ln 0.5 + ln 0.2) / 2 = -1.15 a token. Beams: y z, (ln 0.4 + ln 0.9) / 2 = -0.511."""
+    monkeypatch.setitem(cli_world.RULES, "smollm2", _rows)
+    model = cli_world.load()
+    few = strategies(model, "Q", ["beam_search", "no_repeat_ngram"], max_new_tokens=2, seed=0)
+    assert why(few["beam_search"], few["greedy"]) == (
+        "parts at token 1: kept y (40.0 %), greedy took x (50.0 %); the whole text has a mean "
+        "log-probability of -0.511 a token, greedy's -1.15"
+    )
+    # the prompt holds "xa", so that after x, where all of a to e have 0.2, a may not come again: 0.25 each
+    few = strategies(model, "xaQ", ["no_repeat_ngram"], max_new_tokens=2, seed=0)
+    assert why(few["no_repeat_ngram"], few["greedy"]) == (
+        "parts at token 2: took b (20.0 % by the model, 25.0 % after no_repeat_ngram_size), "
+        "greedy took a (20.0 %), which no_repeat_ngram_size had removed (a near tie: 0 in logits)"
+    )
+
+
+def test_a_text_that_ended_earlier_parts_at_its_end() -> None:
+    model = cli_world.load()
+    short, long = (model.generate(PROMPT, max_new_tokens=n) for n in (2, 4))
+    parting = parted(short, long)
+    assert parting is not None and (parting.index, parting.step) == (2, None)
+    assert parting.greedy is not None and parting.greedy.id == long.ids[2]
+    row = Strategy("short", {}, short, 0.1, parting=parting)
+    sentence = why(row, Strategy("greedy", {}, long, 0.1))
+    assert sentence == "parts at token 3: the text had ended there (length), greedy went on"
+
+
+def test_on_the_real_model(smollm2: Any) -> None:
+    """All strategies run; prompt lookup writes greedy's text; contrastive search and DoLa give numbers."""
+    found = strategies(smollm2, PROMPT, max_new_tokens=5, seed=1)
+    assert all(row.generation is not None for row in found.rows)
+    lookup, greedy = found["prompt_lookup"].generation, found["greedy"].generation
+    assert lookup is not None and greedy is not None and lookup.ids == greedy.ids
+    assert "scored" in why(found["contrastive"], found["greedy"])
+    assert "stood out against layer" in why(found["dola"], found["greedy"])

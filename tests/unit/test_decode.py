@@ -49,7 +49,7 @@ def test_numbers_of_a_step() -> None:
     ],
     ids=["default-20", "max_new_tokens", "max_length-counts-the-prompt", "max_new_tokens-wins"],
 )
-def test_length_limits_mean_what_they_do_in_transformers(config: dict[str, int], count: int) -> None:
+def test_length_limits_mean_what_they_do_in_transformers(config: dict[str, Any], count: int) -> None:
     out = model(writes("hello" + "x" * 40)).generate("hello", **config)
     assert len(out.ids) == count
     assert out.finish_reason == "length"
@@ -161,7 +161,11 @@ def test_equal_logits_are_settled_by_the_lowest_id() -> None:
         ({"max_time": float("nan")}, ValueError, "max_time must be"),
         ({"seed": -1}, ValueError, "seed must be a whole number of at least 0, got -1"),
         ({"seed": 1 << 64}, ValueError, r"seed must be a whole number in \[0, 2\*\*64 - 1\]"),
-        ({"seed": 1 << 32, "do_sample": True, "rng": "llama.cpp"}, ValueError, "seed must be at most 4294967295"),
+        (
+            {"seed": 1 << 32, "do_sample": True, "rng": "llama.cpp"},
+            ValueError,
+            "seed must be at most 4294967295",
+        ),
     ],
 )
 def test_bad_arguments_name_the_parameter(
@@ -199,7 +203,12 @@ def test_samples_are_read_in_one_run_of_the_model_a_round_and_leave_when_they_en
     """Each token is the end with probability one half: the runs shrink as texts finish."""
     m, sizes = model(lambda ids: plain({ord("x"): 0.0, EOS: 0.0})), []
     forward = m.engine.forward
-    m.engine.forward = lambda prefixes, **more: (sizes.append(len(prefixes)), forward(prefixes, **more))[1]  # type: ignore[method-assign]
+
+    def counted(prefixes: Any, **more: Any) -> Any:
+        sizes.append(len(prefixes))
+        return forward(prefixes, **more)
+
+    m.engine.forward = counted  # type: ignore[method-assign]
     plan = m.plan({"do_sample": True, "seed": 5, "max_new_tokens": 12}, (1,))
     texts: dict[int, list[tg.Step]] = {}
     for sample, step in decode_samples(m.engine, m.tokenizer, (1,), plan, 8):
@@ -231,7 +240,7 @@ def test_the_stage_that_banned_the_last_token_is_named() -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_broken_logits_can_be_repaired_when_asked(value: float) -> None:
-    """transformers' remove_invalid_values: NaN becomes 0, +inf the largest float."""
+    """As transformers' remove_invalid_values does: NaN becomes 0, +inf the largest float."""
     row = plain({3: value, 4: -1.0})
     out = model(lambda ids: row).generate("a", remove_invalid_values=True, max_new_tokens=1)
     assert out.ids == (3,)
@@ -244,8 +253,9 @@ def test_numbers_of_a_drawn_step() -> None:
     for seed in range(20):
         step = m.generate("a", do_sample=True, temperature=0.5, seed=seed, max_new_tokens=1).steps[0]
         assert step.draw is not None and step.cdf is not None
-        want = (7, (0.0, share)) if step.draw < share else (9, (share, 1.0))
-        assert (step.id, step.cdf) == (want[0], pytest.approx(want[1], abs=1e-6))
+        token_id, cell = (7, (0.0, share)) if step.draw < share else (9, (share, 1.0))
+        assert step.id == token_id
+        assert step.cdf == pytest.approx(cell, abs=1e-6)
         assert step.p_final == pytest.approx(share if step.id == 7 else 1 - share, abs=1e-6)
         assert step.p == pytest.approx(exp(2 if step.id == 7 else 1) / (exp(2) + exp(1)), abs=1e-6)
         assert [s.name for s in step.stages] == ["model", "temperature", "top_k"]

@@ -120,3 +120,118 @@ def test_keywords_without_effect_are_listed() -> None:
 def test_a_source_is_a_name_or_a_path() -> None:
     with pytest.raises(TypeError, match="source must be a name or a path, got None"):
         tg.load(None)  # type: ignore[arg-type]
+
+
+SAMPLING: dict[str, Any] = {"do_sample": True, "seed": 1, "max_new_tokens": 4}
+
+
+def test_a_plan_is_what_the_keywords_mean() -> None:
+    m = model(writes("ab"))
+    plan = m.plan({"do_sample": True, "temperature": 0.5, "top_p": 0.9}, (97,))
+    assert [stage.name for stage in plan.stages] == ["temperature", "top_k", "top_p"]  # top_k 50 is silent
+    assert (plan.config.mode, plan.config["top_k"], plan.config.sources["top_k"]) == ("sample", 50, "default")
+    assert m.plan({}, (97,)).stages == ()
+    assert m.plan({"preset": "vllm"}, (97,)).stages == ()
+    llama = [stage.name for stage in m.plan({"preset": "llama.cpp"}, (97,)).stages]
+    assert llama == ["top_k", "top_p", "min_p", "temperature"]
+
+
+def test_a_chain_is_shown_with_where_each_value_is_from() -> None:
+    m = model(writes("ab"), generation_defaults={"top_p": 0.7})
+    chain = m.chain(do_sample=True, min_p=0.1)
+    assert [stage.name for stage in chain.stages] == ["top_k", "top_p", "min_p"]
+    found = [source for stage in chain.stages for source in stage.sources.values()]
+    assert found == [(50, "default"), (0.7, "generation_config.json"), (0.1, "you")]
+    assert (chain.mode, chain.preset, chain.selection.name) == ("sample", "transformers", "sample")
+
+
+def test_num_return_sequences_gives_that_many_texts() -> None:
+    out = model(writes("ab")).generate("a", num_return_sequences=3, **SAMPLING)
+    assert len(out.sequences) == 3
+    assert out.sequences[0].ids == out.ids
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"num_beams": 2}, "beam search settles its text at the end; use model.search or model.generate"),
+        ({"num_return_sequences": 2, "do_sample": True}, "stream writes one text; use model.generate"),
+        ({"num_return_sequences": 2}, "num_return_sequences must be 1 in a greedy run: set do_sample=True"),
+        ({"num_beams": 2, "num_return_sequences": 3}, "num_return_sequences must be at most num_beams = 2"),
+    ],
+)
+def test_what_stream_cannot_write_is_refused_at_the_call(config: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        model(writes("ab")).stream("a", **config)
+
+
+def test_a_search_is_a_film_with_texts_at_its_end() -> None:
+    m = model(writes("abcdef"))
+    film = m.search("ab", num_beams=2, max_new_tokens=3)
+    assert film.sequences == ()
+    records = tuple(film)
+    assert len(records) == 3
+    want = m.generate("ab", num_beams=2, max_new_tokens=3)
+    assert film.sequences[0].ids == want.ids == tuple(b"cde")
+    assert len(want.search) == 3
+    assert tuple(film) == () and film.sequences[0].ids == want.ids  # a film that has ended stays ended
+    with pytest.raises(ValueError, match="these keywords ask for no search; set num_beams"):
+        m.search("ab")
+
+
+def test_a_table_after_a_chain_says_who_removed_what() -> None:
+    """Logits 2, 1, 0, 0 ... at top_k=2: e^2 and e^1 share everything."""
+    table = model(writes("ab")).next_tokens("a", n=4, do_sample=True, top_k=2)
+    share = exp(2) / (exp(2) + exp(1))
+    assert [row.p_final for row in table.rows] == pytest.approx([share, 1 - share, 0, 0], rel=1e-6)
+    assert [row.removed_by for row in table.rows] == [None, None, "top_k", "top_k"]
+    assert len(table.removed) == SIZE - 2
+    account = table.account("z")
+    assert [(e.stage, e.p > 0, e.rank) for e in account.effects] == [
+        ("model", True, ord("z") + 1),
+        ("top_k", False, None),
+    ]
+    assert account.removed is not None and account.removed.stage == "top_k"
+
+
+def test_a_greedy_table_has_no_chain() -> None:
+    """Sampling keywords change nothing where the best token is taken."""
+    table = model(writes("ab")).next_tokens("a", n=2, top_k=1, temperature=0.1)
+    assert [row.p_final for row in table.rows] == [row.p for row in table.rows]
+    assert table.removed == {} or len(table.removed) == 0
+    assert table.stages == ()
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "message"),
+    [
+        ({"preset": "openai"}, ValueError, "preset must be one of transformers, llama.cpp, vllm"),
+        ({"preset": "vllm", "typical_p": 0.5}, ValueError, "typical_p is not part of preset 'vllm'"),
+        ({"preset": "llama.cpp", "num_beams": 2}, ValueError, "num_beams is not part of preset 'llama.cpp'"),
+        ({"rng": "numpy"}, ValueError, "rng must be one of tokenglass, llama.cpp, torch"),
+        ({"order": ["top_p"]}, ValueError, "order must name every active stage once"),
+        ({"top_k": -1}, ValueError, "top_k must be a whole number of at least 0"),
+        ({"top_p": 1.5}, ValueError, r"top_p must be in \[0, 1\]"),
+        ({"temperature": 0.0, "do_sample": True}, ValueError, "temperature must be above 0 when sampling"),
+        ({"num_beams": 2, "penalty_alpha": 0.6, "top_k": 4}, ValueError, "penalty_alpha must be absent with"),
+        ({"use_mtp": True}, tg.Unsupported, "use_mtp"),
+        ({"prompt_lookup_num_tokens": 3, "rng": "torch", "do_sample": True}, ValueError, "rng must be"),
+    ],
+)
+def test_keywords_that_cannot_be_meant_are_refused(
+    config: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        model(writes("ab")).generate("a", **config)
+
+
+def test_order_moves_the_stages() -> None:
+    """Temperature 2 before top_p 0.9 keeps more than after it: worked example 1 of the strategies."""
+    row = np.full(SIZE, -np.inf, dtype=np.float32)
+    row[:3] = [3.0, 2.0, 1.0]
+    m = model(lambda ids: row)
+    given: dict[str, Any] = {"do_sample": True, "top_k": 0, "temperature": 2.0, "top_p": 0.9}
+    before = m.next_tokens("a", n=3, **given)
+    after = m.next_tokens("a", n=3, order=["top_p", "temperature"], **given)
+    assert [r.p_final for r in before.rows] == pytest.approx([0.5065, 0.3072, 0.1863], abs=1e-4)
+    assert [r.p_final for r in after.rows] == pytest.approx([0.6225, 0.3775, 0.0], abs=1e-4)

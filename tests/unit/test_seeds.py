@@ -223,6 +223,7 @@ def test_a_draw_lies_in_its_cell_and_the_cell_is_as_wide_as_p_final(way: str) ->
         if way == "torch's numbers":  # a race of exponentials: there is no one number
             assert step.draw is None and step.cdf is None
             continue
+        assert step.cdf is not None
         start, end = step.cdf
         if step.draw is not None:  # llama.cpp's mirostat takes no number where one token is left
             assert 0.0 <= start <= step.draw <= end <= 1.0
@@ -249,12 +250,13 @@ def test_trail_and_removed_agree_with_a_second_reading(way: str) -> None:
             effects = account.effects[:lines] if lines else ()
             assert [e.stage for e in effects] == [s.name for s in step.stages[:lines]]
             for line, effect in enumerate(effects):
+                assert step.trail is not None
                 assert step.trail[line, column] == pytest.approx(effect.p, rel=1e-6, abs=1e-12)
             if account.removed is not None:
                 assert step.removed[token_id] == account.removed
             elif not own:
                 assert token_id not in step.removed
-        if lines:
+        if step.trail is not None:
             np.testing.assert_allclose(step.trail[-1], step.top_final, rtol=1e-6, atol=1e-12)
 
 
@@ -310,7 +312,7 @@ def test_adaptive_p_records_its_target(way: str) -> None:
     """Twice the target minus a decaying average of the probabilities that chosen tokens had before it."""
     weighted, weight = 0.2 / (1 - 0.9), 1 / (1 - 0.9)
     for step in session(way).step(N):  # type: ignore[union-attr]
-        facts, before = step.stages[-1].facts, step.account(step.id).effects[-1].p
+        facts, before = step.stages[-1].facts, step.account(step.id).effects[-2].p
         assert facts["target"] == pytest.approx(min(max(0.4 - weighted / weight, 0.0), 1.0), abs=1e-5)
         assert facts["p_before"] == pytest.approx(before, rel=1e-4)
         weighted, weight = before + 0.9 * weighted, 1 + 0.9 * weight
@@ -321,3 +323,25 @@ def test_xtc_records_its_number() -> None:
         (line,) = [s for s in step.stages if s.name == "xtc"]
         assert line.facts["draw"] == uniform(11, 0, step.position, "xtc")
         assert (line.removed > 0) == (line.facts["draw"] <= 0.5)
+
+
+OWN_LINE = ["mirostat 1", "mirostat 2", "adaptive-p", "llama.cpp's mirostat", "llama.cpp's adaptive-p"]
+
+
+@pytest.mark.parametrize("way", OWN_LINE)
+def test_a_selectors_line_names_its_parameters(way: str) -> None:
+    line = session(way).step().stages[-1]  # type: ignore[union-attr]
+    wanted = [v for n, v in WAYS[way].items() if n in ("mirostat_tau", "adaptive_target")] or [5.0]
+    assert line.name in SELECTORS
+    assert set(wanted) <= set(line.params.values())
+
+
+@pytest.mark.parametrize("way", OWN_LINE)
+def test_account_knows_the_selectors_own_cut(way: str) -> None:
+    """Mirostat drops tokens after the chain, adaptive-p weighs them anew: that too is part of the way."""
+    for step in session(way).step(3):  # type: ignore[union-attr]
+        for token_id, p in zip(all_top(step)[::7], step.top_final[::7], strict=True):
+            account = step.account(token_id)
+            assert [e.stage for e in account.effects] == [s.name for s in step.stages]
+            assert account.effects[-1].p == pytest.approx(p, rel=1e-6)
+            assert account.removed == step.removed.get(token_id)

@@ -206,7 +206,9 @@ def test_set_then_step(config: dict[str, Any]) -> None:
     s.step(3)
     s.set(**config)
     want = fresh(s, config)
-    if "mirostat" not in config and "adaptive_target" not in config:  # those began anew here, not at the prompt
+    if (
+        "mirostat" not in config and "adaptive_target" not in config
+    ):  # those began anew here, not at the prompt
         same_record(s.step(), want)
     assert s.step().position == len(s.ids) - 1  # type: ignore[union-attr]
 
@@ -258,12 +260,18 @@ def test_a_fork_does_not_rewrite_the_history_it_comes_from() -> None:
     assert [step.origin for step in s.steps] == ["sampled"] * 3
 
 
-def test_the_branch_below_a_token_stays_when_it_is_chosen_by_hand() -> None:
+def test_the_same_token_by_hand_is_a_place_of_its_own() -> None:
+    """Nothing is rewritten: the first place keeps its record and its branch, and can be visited."""
     s = session()
     s.step(3)
+    first = s.tree.node(1)
     s.undo(3)
     s.step(token="l")
     assert s.steps[0].origin == "forced"
+    assert s.node is not first
+    assert s.redo() is None
+    s.goto(first)
+    assert s.steps[0].origin == "greedy"
     assert s.redo(2).text == " "  # type: ignore[union-attr]
     assert s.text == "hello "
 

@@ -17,7 +17,6 @@ from tokenglass.config.modes import Mode, conditions, mode_of, refuse_combinatio
 from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NEVER_OFF, NO_EFFECT, REFUSED
 from tokenglass.config.values import checked, require
 from tokenglass.errors import Unsupported
-from tokenglass.random import fresh_seed
 
 Source = Literal["you", "generation_config.json", "model", "preset", "default", "fresh"]
 DEFAULT_NEW_TOKENS = 20
@@ -227,6 +226,8 @@ def _settle_seed(values: dict[str, Any], sources: dict[str, Source]) -> None:
     if not values["do_sample"] and not luck_in_chain:
         return
     if values["seed"] is None:
+        from tokenglass.random import fresh_seed  # only here: it imports numpy, which help does not need
+
         values["seed"], sources["seed"] = fresh_seed(), "fresh"
     most = {"llama.cpp": 2**32 - 1, "torch": 2**63 - 1}.get(str(values["rng"]))
     if most is not None:

@@ -123,8 +123,7 @@ class OnnxEngine:
     def iter_logits(self, ids: Sequence[int], chunk: int = 64) -> Iterator[Floats]:
         """Logits of every position of `ids` as (t, V) pieces, t <= chunk, in bounded memory.
 
-        Keys and values stand in a window of their own, which is gone at the end: a long text leaves the cache
-        of other prefixes as it is.
+        Keys and values stand in a window of their own: a long text leaves the cache as it is.
 
         Raises:
             ValueError: no ids, an id outside the vocabulary, or a chunk below 1.
@@ -303,13 +302,10 @@ class OnnxEngine:
         for i in range(0, len(missing), CHUNK):
             piece = missing[i : i + CHUNK]
             self._tree.arrange(piece, len(piece))
-            _, residuals = self._execute_again(piece, layers)
+            again = [Node(node.token, node.parent) for node in piece]
+            _, residuals = self._execute(self._session_for(len(again)), again, layers, self._tree.window)
             for j, node in enumerate(piece):
                 seen[id(node)] = residuals[:, j]
-
-    def _execute_again(self, nodes: Sequence[Node], layers: Sequence[int]) -> tuple[Floats, Floats]:
-        again = [Node(node.token, node.parent) for node in nodes]
-        return self._execute(self._session_for(len(again)), again, layers, self._tree.window)
 
     def _final_norm(self, rows: Floats) -> Floats:
         """The model's last norm, for hidden states taken from inside."""

@@ -12,7 +12,7 @@ from tokenglass.search.constrained import constrained_beam_search
 from tokenglass.search.contrastive import contrastive_search
 from tokenglass.search.dola import dola
 from tokenglass.search.groups import diverse_beam_search
-from tokenglass.search.limits import Limits
+from tokenglass.reading.limits import Limits
 from tokenglass.search.lookup import prompt_lookup
 from tokenglass.search.options import (
     AssistedOptions,

@@ -5,6 +5,7 @@ Decides nothing: the rules are in `beams`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokenglass.search.candidates import Choice, Running, gap, smallest
 from tokenglass.search.options import BeamOptions
-from tokenglass.search.paths import Link, Reader
+from tokenglass.reading.paths import Link, Reader
 from tokenglass.search.records import Beam, BeamCandidate, Fate, Hypothesis
 
 
@@ -93,15 +94,17 @@ def shown(reader: Reader, state: State) -> tuple[Beam, ...]:
     return tuple(Beam(b.path.ids[size:], float(b.total)) for b in state.beams if b.alive)
 
 
-def explained(state: State, choice: Choice, moves: Moves, options: BeamOptions) -> tuple[BeamCandidate, ...]:
-    """Every candidate with its fate and the reason of it."""
+def explained(
+    state: State, choice: Choice, moves: Moves, options: BeamOptions, after: Sequence[np.float32]
+) -> tuple[BeamCandidate, ...]:
+    """Every candidate with its fate and the reason of it; `after` are the bank's scores after the step."""
     rows = []
     for k, reason in enumerate(choice.reasons):
         parent = int(choice.parents[k])
         if not state.beams[parent].alive:
             continue
         becomes = moves.runs.index(k) if k in moves.runs and reason is None else None
-        fate, why = _fate(state, k, reason is not None, becomes, moves, options)
+        fate, why = _fate(k, reason is not None, becomes, moves, options, after)
         rows.append(
             BeamCandidate(
                 rank=k + 1,
@@ -119,7 +122,12 @@ def explained(state: State, choice: Choice, moves: Moves, options: BeamOptions) 
 
 
 def _fate(
-    state: State, k: int, finished: bool, becomes: int | None, moves: Moves, options: BeamOptions
+    k: int,
+    finished: bool,
+    becomes: int | None,
+    moves: Moves,
+    options: BeamOptions,
+    after: Sequence[np.float32],
 ) -> tuple[Fate, str]:
     beams = options.num_beams
     if becomes is not None:
@@ -131,5 +139,6 @@ def _fate(
         return "pruned", f"not among the best {beams} unfinished"
     if k >= beams:
         return "pruned", f"finished, but ranked {k + 1}: only the first {beams} candidates may finish"
-    worst = min(entry.score for entry in state.bank)
-    return "pruned", f"finished with {moves.scores[k]:.4f}, no better than the bank's worst, {worst:.4f}"
+    worst = min((float(score) for score in after if score > -5e8), default=None)
+    beaten = "" if worst is None else f", no better than the bank's worst, {worst:.4f}"
+    return "pruned", f"finished with {moves.scores[k]:.4f}{beaten}"

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from tokenglass.engines.base import Engine
 from tokenglass.random import Source
 from tokenglass.search.drafting import Proposal, rounds
-from tokenglass.search.limits import Limits
+from tokenglass.reading.limits import Limits
 from tokenglass.search.options import AssistedOptions
-from tokenglass.search.paths import Path, Reader
+from tokenglass.reading.paths import Path, Reader
 from tokenglass.search.records import DraftStep
 from tokenglass.select.base import Greedy, choose_by_id
 from tokenglass.stages.base import Stage

@@ -21,9 +21,9 @@ from tokenglass.search import candidates as choosing
 from tokenglass.search.accounts import Entry, Moves, State
 from tokenglass.search.candidates import DEAD, Choice, Running, first_of, gap
 from tokenglass.search.drawing import Drawer, TorchRace, Urn
-from tokenglass.search.limits import Limits
+from tokenglass.reading.limits import Limits
 from tokenglass.search.options import BeamOptions, EarlyStopping
-from tokenglass.search.paths import Link, Reader, Reading, sequence
+from tokenglass.reading.paths import Link, Reader, Reading, sequence
 from tokenglass.search.records import BeamStep, Hypothesis
 from tokenglass.stages.base import Stage
 from tokenglass.types import Origin, Vocabulary
@@ -132,7 +132,8 @@ def _advance(
     near = np.arange(len(choice)) < beams
     length = len(state.beams[0].path.ids) + 1 - reader.watch.prompt_length
     divisor = float(length**options.length_penalty)
-    scores = choice.totals / np.float32(divisor)
+    with np.errstate(over="ignore"):  # a masked total divided by a small number is still masked
+        scores = choice.totals / np.float32(divisor)
     full = all(entry.finished for entry in state.bank) and options.early_stopping is True
     offered = scores + (DEAD if full else np.float32(0.0))
     offered = offered + (np.float32(0.0) if state.improvable else DEAD)
@@ -191,7 +192,8 @@ def _judge(
     full = all(entry.finished for entry in after.bank)
     improvable = before.improvable and bool(possible > (worst if full else DEAD))
     stop = None
-    if choice.finished.all() or not after.beams:
+    running = bool(after.beams) and not choice.finished.all()
+    if not running:
         stop = "every candidate ends its text"
     elif options.early_stopping is True and full:
         stop = f"{options.num_beams} hypotheses are finished"
@@ -206,9 +208,9 @@ def _judge(
         step=step,
         position=len(before.beams[0].path.ids),
         beams=accounts.shown(reader, before),
-        candidates=accounts.explained(before, choice, moves, options),
+        candidates=accounts.explained(before, choice, moves, options, [e.score for e in after.bank]),
         bank=tuple(e.found for e in after.bank if e.found is not None),
-        best_possible=float(possible) if possible > -5e8 else None,
+        best_possible=float(possible) if running else None,
         worst_finished=float(worst) if full else None,
         margin=margin,
         stop=stop,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.search.drawing import Drawer
-from tokenglass.search.paths import Heard, Path, Reader
+from tokenglass.reading.paths import Heard, Path, Reader
 from tokenglass.stages.row import MASKED, Row
 from tokenglass.stages.sums import Floats
 from tokenglass.types import FinishReason

@@ -20,9 +20,9 @@ from tokenglass.search import scorer
 from tokenglass.search.candidates import Choice, Running, smallest
 from tokenglass.search.constraints import Progress, Word, words
 from tokenglass.search.hypotheses import NBest
-from tokenglass.search.limits import Limits
+from tokenglass.reading.limits import Limits
 from tokenglass.search.options import ConstrainedBeamOptions
-from tokenglass.search.paths import Path, Reader, Reading
+from tokenglass.reading.paths import Path, Reader, Reading
 from tokenglass.search.records import Beam, BeamCandidate, BeamStep
 from tokenglass.search.scorer import Group, Sorted
 from tokenglass.stages.base import Stage
@@ -176,8 +176,7 @@ def _dealing_margin(taken: Sequence[Option], put: Sequence[Option]) -> float | N
 
 def _extended(reader: Reader, readings: Sequence[Reading], option: Option) -> Path:
     reading = readings[option.parent]
-    origin = "greedy" if option.candidate is not None else "forced"
-    return reader.extended(reading, reading.step(option.token, origin))  # type: ignore[arg-type]
+    return reader.extended(reading, reading.step(option.token, "greedy"))
 
 
 def _stop(reader: Reader, group: Group) -> str | None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from tokenglass.engines.base import Engine, Floats
 from tokenglass.errors import ContextOverflow, NoTokenAllowed
-from tokenglass.search.limits import Limits, Watch
+from tokenglass.reading.limits import Limits, Watch
 from tokenglass.search.options import ContrastiveOptions
-from tokenglass.search.paths import Path, Reader, sequence
+from tokenglass.reading.paths import Path, Reader, sequence
 from tokenglass.search.records import ContrastiveRow, ContrastiveStep
 from tokenglass.stages.base import Stage
 from tokenglass.stages.row import MASKED, Row

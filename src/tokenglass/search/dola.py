@@ -18,9 +18,9 @@ import numpy as np
 from tokenglass.engines.base import Engine, Floats
 from tokenglass.numbers import log_softmax as exact_log_softmax
 from tokenglass.random import Source
-from tokenglass.search.limits import Limits
+from tokenglass.reading.limits import Limits
 from tokenglass.search.options import DolaOptions
-from tokenglass.search.paths import Heard, Reader, Reading, log_softmax, sequence
+from tokenglass.reading.paths import Heard, Reader, Reading, log_softmax, sequence
 from tokenglass.search.records import DolaStep
 from tokenglass.select.base import Draw, Greedy
 from tokenglass.stages.base import BaseStage, Stage

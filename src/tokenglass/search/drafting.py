@@ -17,7 +17,7 @@ import numpy as np
 
 from tokenglass.engines.base import Prefix
 from tokenglass.recording import checked
-from tokenglass.search.paths import Heard, Path, Reader, Reading, sequence
+from tokenglass.reading.paths import Heard, Path, Reader, Reading, sequence
 from tokenglass.search.records import Draft, DraftStep
 from tokenglass.select.base import Choice, Draw, Greedy, choose_by_id
 from tokenglass.stages.base import scores_of

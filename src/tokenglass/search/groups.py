@@ -19,9 +19,9 @@ from tokenglass.search import candidates as choosing
 from tokenglass.search import scorer
 from tokenglass.search.candidates import Choice, Running, smallest
 from tokenglass.search.hypotheses import NBest, ranked
-from tokenglass.search.limits import Limits
+from tokenglass.reading.limits import Limits
 from tokenglass.search.options import DiverseBeamOptions
-from tokenglass.search.paths import Heard, Reader
+from tokenglass.reading.paths import Heard, Reader
 from tokenglass.search.records import Beam, BeamCandidate, BeamStep
 from tokenglass.search.scorer import Group, Sorted
 from tokenglass.stages.base import BaseStage, Stage

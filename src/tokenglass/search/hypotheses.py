@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tokenglass.search.options import BeamOptions
-from tokenglass.search.paths import Link
+from tokenglass.reading.paths import Link
 from tokenglass.search.records import Hypothesis
 
 

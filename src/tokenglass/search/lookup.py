@@ -14,9 +14,9 @@ import numpy as np
 from tokenglass.engines.base import Engine
 from tokenglass.random import Source
 from tokenglass.search.drafting import Proposal, rounds
-from tokenglass.search.limits import Limits
+from tokenglass.reading.limits import Limits
 from tokenglass.search.options import LookupOptions
-from tokenglass.search.paths import Heard, Path, Reader
+from tokenglass.reading.paths import Heard, Path, Reader
 from tokenglass.search.records import DraftStep
 from tokenglass.stages.base import Stage
 from tokenglass.stages.row import MASKED

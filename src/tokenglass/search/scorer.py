@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from tokenglass.search.candidates import Choice, Running, gap, smallest
 from tokenglass.search.hypotheses import Finished, NBest, ranked
 from tokenglass.search.options import BeamOptions
-from tokenglass.search.paths import Link, Path, Reader, Reading, sequence
+from tokenglass.reading.paths import Link, Path, Reader, Reading, sequence
 from tokenglass.search.records import BeamCandidate, Fate, Hypothesis
 from tokenglass.types import FinishReason
 from tokenglass.types import Sequence as Written

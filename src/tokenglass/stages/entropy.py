@@ -161,7 +161,9 @@ class TopH(BaseStage):
         ids = _best(row, self._BEST)
         scores = row.scores[ids]
         # the steps and roundings of torch's Categorical, because h = 1 stands at a boundary by itself
-        logprobs = scores - (scores[0] + np.float32(np.log(np.exp(scores - scores[0]).sum(dtype=np.float64))))
+        with np.errstate(over="ignore"):
+            total = np.exp(scores - scores[0]).sum(dtype=np.float64)
+            logprobs = scores - (scores[0] + np.float32(np.log(total)))
         weights = np.exp(logprobs - logprobs[0])
         p = weights / np.float32(weights.sum(dtype=np.float64))
         # a token of probability 0 has no -p ln p in float32, and neither has anything after it

@@ -6,7 +6,7 @@ Knows nothing about where the chain came from or what is done with the final row
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import exp
 from typing import Any
@@ -95,6 +95,18 @@ class Ledger:
     def removed(self) -> Removed:
         """Which stage removed which token."""
         return Removed(self.names, self.rows)
+
+    def followed_by(self, selector: Any, row: Row, facts: Mapping[str, float]) -> Ledger:
+        """The books with one more stage: a selector that changed the row, as mirostat and adaptive-p do.
+
+        Args:
+            selector: a dataclass with a name.
+            row: what it drew from.
+            facts: numbers of its own.
+        """
+        parameters = {each.name: getattr(selector, each.name) for each in fields(selector)}
+        last = replace(compare(selector.name, parameters, self.row, row), facts=facts)
+        return Ledger(row, self.states, (*self.stages, last), (*self.names, selector.name), (*self.rows, row))
 
     def probs(self, ids: Sequence[int] | Ids) -> Doubles:
         """(stages + 1, len(ids)) probability of each id in the model's row and after each stage."""

@@ -48,7 +48,8 @@ class Weights(NamedTuple):
 def weigh(ids: Ids | None, values: Floats) -> Weights:
     """The weights of scores, of which one at least is above -inf."""
     best = values.max()
-    weights = np.exp(values - best)
+    with np.errstate(over="ignore"):  # scores as far apart as float32 goes: the lower weighs nothing
+        weights = np.exp(values - best)
     return Weights(ids, values, best, weights, float(weights.sum(dtype=np.float64)))
 
 
@@ -120,8 +121,10 @@ def no_moments(values: Floats) -> Moments | None:
 def moments_of(weighed: Weights) -> Moments:
     """The moments that follow from the weights of scores with a distribution."""
     values, best = weighed.values, weighed.best
-    shift, lowest, alive = values - best, values.min(), len(values)
-    if lowest - best < _FLOOR:  # 0 * -inf would be NaN
+    lowest, alive = float(values.min()), len(values)
+    with np.errstate(over="ignore"):
+        shift = values - best
+    if lowest - float(best) < float(_FLOOR):  # 0 * -inf would be NaN
         np.maximum(shift, _FLOOR, out=shift)
     if lowest == _MASKED:
         alive = int(np.count_nonzero(values > _MASKED))

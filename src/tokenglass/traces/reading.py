@@ -131,7 +131,7 @@ class Trace:
         """
         if data["n"] != len(self.events) + 1:
             raise ValueError(
-                f"its number is {str(data['n'])[:20]!a}, not {len(self.events) + 1}: lines are missing"
+                f"its number is {_brief(data['n'])}, not {len(self.events) + 1}: lines are missing"
             )
         event = Event(data["n"], str(data["event"]), data)
         follow = _FOLLOW.get(event.kind)
@@ -144,7 +144,7 @@ class Trace:
     def _node(self, data: Mapping[str, Any], key: str = "node") -> TraceNode:
         number = data[key]
         if type(number) is not int or not 0 <= number < len(self.nodes):
-            raise ValueError(f"{key} must be in [0, {len(self.nodes) - 1}], got {str(number)[:20]!a}")
+            raise ValueError(f"{key} must be in [0, {len(self.nodes) - 1}], got {_brief(number)}")
         return self.nodes[number]
 
     def _step(self, event: Event) -> None:
@@ -266,6 +266,10 @@ def _words(error: Exception) -> str:
     """What a parser stumbled over, on one line."""
     text = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
     return ascii(text)[1:-1][:200] if not text.isprintable() else text[:200]
+
+
+def _brief(value: Any) -> str:
+    return str(value) if type(value) is int else type(value).__name__
 
 
 def _text(value: Any) -> str:

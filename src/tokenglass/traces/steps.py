@@ -129,13 +129,17 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
     final = unpack(top["final"], _PROBS).astype(np.float64, copy=False)
     if not len(ids) == len(logits) == len(final):
         raise ValueError(f"{len(ids)} candidates have {len(logits)} logits and {len(final)} probabilities")
+    logprob, logsumexp = parse_number(data["logprob"]), parse_number(data["logsumexp"])
+    with np.errstate(invalid="ignore", over="ignore"):
+        if logprob > 1.0 or np.any(logits - logsumexp > 1.0):
+            raise ValueError("a probability is above 1")
     cdf = data["cdf"]
     return Step(
         position=_whole(data["position"]),
         token=_token(data, known),
         text=_text(data["text"]),
         logit=parse_number(data["logit"]),
-        logprob=parse_number(data["logprob"]),
+        logprob=logprob,
         rank=_whole(data["rank"]),
         entropy_bits=parse_number(data["entropy_bits"]),
         p_final=parse_number(data["p_final"]),
@@ -144,7 +148,7 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
         top_ids=ids,
         top_logits=logits,
         top_final=final,
-        logsumexp=parse_number(data["logsumexp"]),
+        logsumexp=logsumexp,
         vocabulary=vocabulary,
         stages=tuple(_decode_stage(stage, known) for stage in data["stages"]),
         removed=_decode_removed(data["removed"]),

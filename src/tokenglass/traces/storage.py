@@ -91,7 +91,10 @@ class AppendFile:
     """
 
     def __init__(self, path: Path, *, new: bool = False, replace: bool = False) -> None:
-        self.path = Path(os.path.realpath(path.parent)) / path.name
+        try:
+            self.path = Path(os.path.realpath(path.parent, strict=True)) / path.name
+        except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+            raise unwritable(path, error) from error
         self._lock = _locked(self.path)
         self._fd, self._broken = -1, ""
         self._part: Path | None = None
@@ -181,8 +184,8 @@ class AppendFile:
         self._check(len(data))
         try:
             written = os.write(self._fd, data)
-            if written != len(data):
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while written < len(data):  # the disk is full, and the next try says so
+                written += os.write(self._fd, data[written:])
         except OSError as error:
             self.truncate(self.size)
             raise unwritable(self.path, error) from error
@@ -279,6 +282,8 @@ def replacing(path: Path) -> Iterator[Path]:
         TraceError: the folder or the disk cannot take the file; the old one is as it was.
     """
     try:
+        if "\0" in path.name:  # what the system says of it differs from place to place
+            raise OSError(None, "a NUL in its name")
         if path.exists() and not path.is_file():
             raise OSError(None, "not a regular file")
         part = path.with_name(f".{path.name}.part-{os.getpid()}-{os.urandom(4).hex()}")

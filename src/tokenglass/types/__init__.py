@@ -9,7 +9,20 @@ from __future__ import annotations
 
 from tokenglass.types.chains import Chain, ChainStage
 from tokenglass.types.choices import Account, Books, Candidate, Effect, NextTokens, Removal, Stage
+from tokenglass.types.comparison import (
+    Arrangement,
+    Comparison,
+    Difference,
+    Divide,
+    Shift,
+    Side,
+    WordChange,
+    WordChanges,
+    WordOrder,
+)
 from tokenglass.types.engine import EngineInfo
+from tokenglass.types.options import OptionGroup, OptionScore, OptionScores
+from tokenglass.types.scores import Score, ScoreRow
 from tokenglass.types.showcase import Parting, Showcase, Strategy
 from tokenglass.types.shown import Shown
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
@@ -17,26 +30,40 @@ from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence,
 
 __all__ = [
     "Account",
+    "Arrangement",
     "Books",
     "Candidate",
     "Chain",
     "ChainStage",
+    "Comparison",
+    "Difference",
+    "Divide",
     "Effect",
     "EngineInfo",
     "FinishReason",
     "Generation",
     "Kind",
     "NextTokens",
+    "OptionGroup",
+    "OptionScore",
+    "OptionScores",
     "Origin",
     "Parting",
     "Removal",
+    "Score",
+    "ScoreRow",
     "Sequence",
+    "Shift",
     "Showcase",
     "Shown",
+    "Side",
     "Stage",
     "Step",
     "Strategy",
     "Token",
     "Tokenization",
     "Vocabulary",
+    "WordChange",
+    "WordChanges",
+    "WordOrder",
 ]

@@ -14,6 +14,7 @@ from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Line, Prose, Row, Table
 from tokenglass.views.figures import count, percent, significant
 from tokenglass.views.layout import blocks
+from tokenglass.views.reasons import NEAR_TIE
 
 MARK = "⟨≠⟩"  # of the views' own: in a text these brackets would be chips themselves
 _COLUMNS = (
@@ -24,7 +25,6 @@ _COLUMNS = (
     Column("token", "text"),
 )
 _BEAMS = frozenset({"beam_search", "beam_sample", "group_beam_search", "constrained_beam_search"})
-_NEAR_TIE = 0.05  # in logits
 
 
 @blocks.register
@@ -57,11 +57,12 @@ def _row(row: Strategy) -> Row:
 def _marked(row: Strategy) -> str:
     """The text in one line, with a mark where it parts from greedy's."""
     assert row.generation is not None
-    if row.parting is None:
-        return safe_line("".join(step.text for step in row.generation.steps))
-    steps, index = row.generation.steps, row.parting.index
-    before, after = ("".join(step.text for step in part) for part in (steps[:index], steps[index:]))
-    return safe_line(before) + MARK + safe_line(after)
+    steps = row.generation.steps
+    index = len(steps) if row.parting is None else row.parting.index
+    before, after = (
+        safe_line("".join(step.text for step in part)) for part in (steps[:index], steps[index:])
+    )
+    return before if row.parting is None else before + MARK + after
 
 
 def _told(row: Strategy, greedy: Strategy) -> tuple[Block, ...]:
@@ -115,7 +116,7 @@ def _cause(own: Generation, step: Step, other: Step, greedy: Generation) -> str:
 
 
 def _is_near(step: Step) -> bool:
-    return step.origin != "sampled" and step.margin < _NEAR_TIE
+    return step.origin != "sampled" and step.margin < NEAR_TIE
 
 
 def _both(step: Step) -> str:
@@ -186,12 +187,8 @@ def _drafts(generation: Generation) -> str:
 
 @rows.to_dict.register
 def _(result: Showcase) -> dict[str, Any]:
-    return {
-        "prompt_text": result.prompt_text,
-        "prompt_ids": list(result.prompt_ids),
-        "config": rows.plain(result.config),
-        "strategies": [_as_dict(row, result.rows[0]) for row in result.rows],
-    }
+    shared = {name: rows.plain(getattr(result, name)) for name in ("prompt_text", "prompt_ids", "config")}
+    return {**shared, "strategies": [_as_dict(row, result.rows[0]) for row in result.rows]}
 
 
 def _as_dict(row: Strategy, greedy: Strategy) -> dict[str, Any]:

@@ -47,6 +47,11 @@ class Limits:
             self.max_time is None or self.max_time > 0, "max_time", "a number of seconds > 0", self.max_time
         )
 
+    def tail(self, ids: Sequence[int], vocabulary: Vocabulary) -> bytes:
+        """The last bytes of some tokens, as far as a stop string could reach back; b"" without one."""
+        reach = max((len(stop.encode()) for stop in self.stop_strings), default=0)
+        return b"".join(vocabulary.token(i).bytes for i in ids[-reach:]) if reach else b""
+
     def watch(self, prompt_ids: Sequence[int], vocabulary: Vocabulary, context_length: int) -> Watch:
         """These limits for one prompt, with the clock started.
 
@@ -63,8 +68,7 @@ class Limits:
         require(asked > size, "max_length", f"above the prompt's {size} tokens, which it counts", asked)
         # the token after a full context can still be chosen, though never read
         total = min(asked, max(context_length, size + 1))
-        reach = max((len(stop.encode()) for stop in self.stop_strings), default=0)
-        tail = b"".join(vocabulary.token(i).bytes for i in prompt_ids[-reach:]) if reach else b""
+        tail = self.tail(prompt_ids, vocabulary)
         return Watch(self, size, total, "length" if total == asked else "context", time.monotonic(), tail)
 
 

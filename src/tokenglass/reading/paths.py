@@ -14,8 +14,8 @@ import numpy as np
 from tokenglass.engines.base import Engine, Floats, Forward, Prefix
 from tokenglass.random import Source
 from tokenglass.recording import checked, piece
-from tokenglass.search.limits import Limits, Watch
-from tokenglass.search.readings import Heard, Link, Path, Reading
+from tokenglass.reading.limits import Limits, Watch
+from tokenglass.reading.readings import Heard, Link, Path, Reading
 from tokenglass.stages.base import Stage
 from tokenglass.stages.context import Context
 from tokenglass.stages.ledger import Ledger, run
@@ -81,6 +81,10 @@ class Reader:
         longer = max(0, len(negative or ()) - len(prompt))  # both readings must fit into the context
         watch = limits.watch(prompt, vocabulary, engine.info.context_length - longer)
         return cls(engine, vocabulary, prompt, tuple(stages), watch, source, domain, negative, candidates)
+
+    def tail(self, ids: Sequence[int]) -> bytes:
+        """The last bytes of some tokens, as far as a stop string could reach back."""
+        return self.watch.limits.tail(ids, self.vocabulary)
 
     def start(self) -> Path:
         """The prompt."""

@@ -15,9 +15,8 @@ import numpy as np
 from tokenglass.engines.base import Floats
 from tokenglass.recording import TOP
 from tokenglass.select.base import Choice, Selector, margin
-from tokenglass.stages.base import params
 from tokenglass.stages.books import Overview, overview
-from tokenglass.stages.ledger import Ledger, compare
+from tokenglass.stages.ledger import Ledger
 from tokenglass.stages.row import Row
 from tokenglass.stages.sums import Doubles
 from tokenglass.types import Origin, Removal, Step, Vocabulary
@@ -177,20 +176,13 @@ class Reading:
         step = self.step(choice.token_id, choice.origin, choice.draw, choice.cdf)
         if choice.row is self.row:
             return step
-        # mirostat and adaptive-p change the row: one more stage
-        last = replace(compare(selector.name, params(selector), self.row, choice.row), facts=choice.facts)
-        trail = self.ledger.probs(step.top_ids)
-        final = choice.row.moments.probs(choice.row.scores[step.top_ids])
-        gone = {
-            token_id: Removal(selector.name, None, float(p))
-            for token_id, p, after in zip(step.top_ids.tolist(), trail[-1], final, strict=True)
-            if after == 0.0 < p
-        }
+        books = self.ledger.followed_by(selector, choice.row, choice.facts)
+        trail = books.probs(step.top_ids)
         return replace(
             step,
-            stages=(*self.ledger.stages, last),
-            trail=np.vstack([trail, final]).astype(np.float32),
-            top_final=final,
+            stages=books.stages,
+            trail=trail.astype(np.float32),
+            top_final=trail[-1],
             p_final=choice.p,
-            removed={**step.removed, **gone},
+            removed=books.removals(step.top_ids, trail),
         )

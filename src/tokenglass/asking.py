@@ -1,0 +1,50 @@
+"""The way back from a step to the whole row: what a step does not keep is asked for again.
+
+A step keeps the likeliest tokens and the sums. The model and the chain are functions of the ids and of what
+the stages remembered, so asking again gives the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tokenglass.reading.paths import Link, Path, Reader, Reading
+from tokenglass.select import Choice, Selector
+from tokenglass.stages.ledger import Ledger
+
+Picks = tuple[Selector, Any] | None  # a selector and its state
+
+
+def again(
+    reader: Reader, ids: Callable[[], tuple[int, ...]], states: tuple[Any, ...] | None, picks: Picks = None
+) -> Callable[[], Ledger]:
+    """A function that reads a path anew: a step keeps the likeliest tokens, not the whole row.
+
+    Args:
+        reader: the model and the chain.
+        ids: gives the ids up to there when they are wanted; keeping them would take their square in memory.
+        states: of the stages.
+        picks: the selector and its state, where it cuts the row before it draws.
+    """
+
+    def ask() -> Ledger:
+        path = Path(ids(), states=states)
+        ledger = reader.read([path])[0].ledger
+        if picks is None:
+            return ledger
+        selector, state = picks
+        choice = selector.select(ledger.row, reader.context(path), state)
+        return ledger.followed_by(selector, choice.row, choice.facts)
+
+    return ask
+
+
+def cut_by(reading: Reading, choice: Choice, selector: Selector, state: Any) -> Picks:
+    """The selector and its state, where what it drew from is not what the chain left."""
+    return None if choice.row is reading.row else (selector, state)
+
+
+def ids_of(prompt_ids: tuple[int, ...], link: Link | None) -> Callable[[], tuple[int, ...]]:
+    """A function that gives the ids of a prompt and of what is linked to it."""
+    return lambda: (*prompt_ids, *([] if link is None else [step.id for step in link.steps()][::-1]))

@@ -1,0 +1,122 @@
+"""How far two distributions lie apart: divergences, and the outcomes that moved most.
+
+Knows nothing about where the distributions came from. Everything is float64 over all outcomes, computed from
+log-probabilities, so that a probability too small for a float still counts; nothing is clipped away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import inf, log
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tokenglass import numbers
+from tokenglass.types import Token
+from tokenglass.types.comparison import Difference, Shift
+
+LN2 = log(2.0)
+LogProbs = NDArray[Any]  # (outcomes,) float64, natural logs, -inf where ruled out
+Namer = Callable[[int], Token]
+_NO_MATTER = 700.0  # exp of more would overflow; what is that much likelier elsewhere weighs under exp(-700)
+
+
+def log_probs(scores: NDArray[Any]) -> LogProbs:
+    """Scores (V,) as log-probabilities, summed in float64.
+
+    >>> np.exp(log_probs(np.array([0.0, 0.0, -np.inf]))).tolist()
+    [0.5, 0.5, 0.0]
+    """
+    shifted = scores.astype(np.float64) - float(scores.max())
+    found: LogProbs = shifted - np.log(np.exp(shifted).sum())
+    return found
+
+
+def kl_bits(log_a: LogProbs, log_b: LogProbs) -> float:
+    """Kullback-Leibler divergence KL(a||b) = sum of p_a log2(p_a / p_b), in bits.
+
+    inf where a gives a probability to what b rules out; what a rules out adds nothing.
+
+    >>> even, sure = np.log([0.5, 0.5]), np.array([0.0, -np.inf])
+    >>> kl_bits(sure, even), kl_bits(even, sure)
+    (1.0, inf)
+    """
+    alive = log_a > -inf
+    mine, other = log_a[alive], log_b[alive]
+    if (other == -inf).any():
+        return inf
+    return max(0.0, float((np.exp(mine) * (mine - other)).sum())) / LN2
+
+
+def js_bits(log_a: LogProbs, log_b: LogProbs) -> float:
+    """Jensen-Shannon divergence in bits: mean KL of both to their mixture, in [0, 1].
+
+    >>> js_bits(np.array([0.0, -np.inf]), np.array([-np.inf, 0.0]))
+    1.0
+    """
+    return min(1.0, max(0.0, (_to_mixture(log_a, log_b) + _to_mixture(log_b, log_a)) / (2.0 * LN2)))
+
+
+def _to_mixture(log_a: LogProbs, log_b: LogProbs) -> float:
+    """KL(a || (a + b) / 2) in nats; log(p_a / m) = -log1p((p_b / p_a - 1) / 2) is exact for near p_b."""
+    alive = log_a > -inf
+    mine = log_a[alive]
+    apart = np.minimum(log_b[alive] - mine, _NO_MATTER)
+    return -float((np.exp(mine) * np.log1p(np.expm1(apart) / 2.0)).sum())
+
+
+def tv(log_a: LogProbs, log_b: LogProbs) -> float:
+    """Total variation distance: half the sum of |p_a - p_b|, in [0, 1].
+
+    >>> round(tv(np.log([0.5, 0.5]), np.log([0.8, 0.2])), 12)
+    0.3
+    """
+    return min(1.0, float(np.abs(np.exp(log_a) - np.exp(log_b)).sum()) / 2.0)
+
+
+def shift(outcome: int, log_a: LogProbs, log_b: LogProbs, name: Namer) -> Shift:
+    """One outcome with its probability and rank under both."""
+    p_a, p_b = float(np.exp(log_a[outcome])), float(np.exp(log_b[outcome]))
+    return Shift(name(outcome), p_a, p_b, _rank(log_a, outcome), _rank(log_b, outcome))
+
+
+def _rank(logs: LogProbs, outcome: int) -> int | None:
+    return None if logs[outcome] == -inf else numbers.rank(logs, outcome)
+
+
+def difference(
+    indices: tuple[int, int],
+    token: Token,
+    log_a: LogProbs,
+    log_b: LogProbs,
+    name: Namer,
+    n: int,
+    offset: int | None = None,
+) -> Difference:
+    """All numbers of one position.
+
+    Args:
+        indices: after which token of a and of b.
+        token: the last that a had read.
+        log_a: a's log-probabilities.
+        log_b: b's, over the same outcomes.
+        name: outcome -> its token.
+        n: movers at most; an outcome that did not move is none.
+        offset: see `Difference`.
+    """
+    moved = np.abs(np.exp(log_a) - np.exp(log_b))
+    movers = [int(i) for i in numbers.top_n(moved, n) if moved[i] > 0.0]
+    return Difference(
+        *indices,
+        token,
+        kl_bits(log_a, log_b),
+        kl_bits(log_b, log_a),
+        js_bits(log_a, log_b),
+        tv(log_a, log_b),
+        shift(int(log_a.argmax()), log_a, log_b, name),
+        shift(int(log_b.argmax()), log_a, log_b, name),
+        tuple(shift(i, log_a, log_b, name) for i in movers),
+        offset,
+    )
