@@ -29,7 +29,6 @@ SECOND = {
     "config",
     "chain",
     "stages",
-    "tree",
     "select",
     "models",
     "random",
@@ -41,6 +40,8 @@ THIRD = {
     "model",
     "decode",
     "asking",
+    "treewriter",
+    "growing",
     "session",
     "loading",
     "search",
@@ -50,6 +51,7 @@ THIRD = {
     "strategies",
     "showcase",
     "scoring",
+    "comparing",
 }
 TOP = {"cli", "explore", "__main__"}
 MAY_IMPORT = {

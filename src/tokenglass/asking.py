@@ -45,6 +45,6 @@ def cut_by(reading: Reading, choice: Choice, selector: Selector, state: Any) -> 
     return None if choice.row is reading.row else (selector, state)
 
 
-def ids_of(prompt_ids: tuple[int, ...], link: Link | None) -> Callable[[], tuple[int, ...]]:
-    """A function that gives the ids of a prompt and of what is linked to it."""
-    return lambda: (*prompt_ids, *([] if link is None else [step.id for step in link.steps()][::-1]))
+def ids_of(begun: tuple[int, ...], link: Link | None) -> Callable[[], tuple[int, ...]]:
+    """A function that gives the ids a text began with and those linked to them."""
+    return lambda: (*begun, *([] if link is None else [step.id for step in link.steps()][::-1]))

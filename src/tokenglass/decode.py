@@ -14,9 +14,9 @@ from tokenglass.asking import again, cut_by, ids_of
 from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
 from tokenglass.engines.base import Engine
-from tokenglass.recording import piece
 from tokenglass.reading.limits import Limits
 from tokenglass.reading.paths import Path, Reader, Reading
+from tokenglass.recording import piece
 from tokenglass.select import Choice, Selector, TorchDraw
 from tokenglass.text import Utf8Stream
 from tokenglass.types import FinishReason, Step, Vocabulary
@@ -46,6 +46,12 @@ def decode_samples(
 ) -> Iterator[tuple[int, Step]]:
     """Write `n` texts after one prompt; yields (index of the text, step)."""
     pens = [Pen.ready(engine, vocabulary, prompt_ids, plan, sample) for sample in range(n)]
+    for pen, step in write(pens):
+        yield pen.sample, step
+
+
+def write(pens: Sequence[Pen]) -> Iterator[tuple[Pen, Step]]:
+    """Let several pens write side by side until all have ended; yields each with its latest step."""
     while writing := [pen for pen in pens if pen.finish_reason is None]:
         # 1) the model reads every unfinished text, in one run
         heard = writing[0].reader.hear([pen.path for pen in writing])
@@ -55,7 +61,7 @@ def decode_samples(
         choices = _choose(pens, writing, readings)
         # 4) it becomes part of its text, and perhaps the end of it
         for pen, reading, choice in zip(writing, readings, choices, strict=True):
-            yield pen.sample, pen.write(reading, choice)
+            yield pen, pen.write(reading, choice)
 
 
 def _choose(pens: Sequence[Pen], writing: Sequence[Pen], readings: Sequence[Reading]) -> list[Choice]:
@@ -82,6 +88,7 @@ class Pen:
         reader: the model and the chain.
         selector: who picks.
         path: prompt and text so far.
+        begun: the ids it began after.
         state: the selector's.
         stream: joins bytes to characters.
         finish_reason: why it ended, or None while it goes on.
@@ -91,6 +98,7 @@ class Pen:
     reader: Reader
     selector: Selector
     path: Path
+    begun: tuple[int, ...]
     state: Any = None
     stream: Utf8Stream = field(default_factory=Utf8Stream)
     finish_reason: FinishReason | None = None
@@ -102,12 +110,12 @@ class Pen:
         """A pen at the end of a prompt."""
         own = plan.of_sample(sample)
         reader = reader_of(engine, vocabulary, prompt_ids, own, limits_of(own.config), sample)
-        return cls(sample, reader, own.selector, reader.start(), own.selector.start())
+        return cls(sample, reader, own.selector, reader.start(), prompt_ids, own.selector.start())
 
     def write(self, reading: Reading, choice: Choice) -> Step:
         """Put a token down."""
         self.finish_reason = self.reader.reason(self.path, choice.token_id)
-        ids = ids_of(self.reader.prompt_ids, self.path.written)
+        ids = ids_of(self.begun, self.path.written)
         step = reading.chosen(choice, self.selector)
         step = replace(
             step,

@@ -7,28 +7,21 @@ on the same tree. With a journal, every move is on disk before it is acknowledge
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from tokenglass.asking import again, cut_by
 from tokenglass.chain import Plan
-from tokenglass.config import SEARCHES, GenerationConfig
-from tokenglass.decode import limits_of, reader_of
-from tokenglass.recording import piece
-from tokenglass.reading.paths import Path, Reader, Reading
+from tokenglass.config import GenerationConfig
+from tokenglass.reading.paths import Reading
 from tokenglass.select import Choice
-from tokenglass.stages.base import Stage, start
-from tokenglass.text import Utf8Stream
-from tokenglass.tree import Node, Tree, key
-from tokenglass.types import FinishReason, NextTokens, Step
+from tokenglass.treewriter import TreeWriter
+from tokenglass.types import FinishReason, NextTokens, Node, Step, Tree
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
-
-_ENDLESS = 1 << 62
+    from tokenglass.types.growth import Expansion, Play, Samples
 
 
 class Session:
@@ -46,13 +39,11 @@ class Session:
     def __init__(self, model: Model, prompt_ids: tuple[int, ...], config: Mapping[str, Any]) -> None:
         self.model = model
         self.prompt_ids = prompt_ids
-        self.tree = Tree(prompt_ids)
-        self._given: dict[str, Any] = {}
-        self.plan, self._reader = self._planned(config)
-        root = self.tree.root
-        root.states = _started(self.plan.stages)
+        self.tree = Tree(prompt_ids, model.tokenizer)
+        self.writer = TreeWriter.of(model, self.tree, config)
         self._redo: dict[int, Node] = {}
-        self._stand_on(root)
+        self._known: Reading | None = None
+        self._stand_on(self.tree.root)
 
     def __repr__(self) -> str:
         return f"<Session on {self.model.info.name}: {len(self.prompt_ids)} + {len(self.steps)} tokens>"
@@ -63,6 +54,11 @@ class Session:
     def node(self) -> Node:
         """The place in the tree where the session stands."""
         return self._here
+
+    @property
+    def plan(self) -> Plan:
+        """The stages in force, who picks, and when a text ends."""
+        return self.writer.plan
 
     @property
     def config(self) -> GenerationConfig:
@@ -77,7 +73,7 @@ class Session:
     @property
     def ids(self) -> tuple[int, ...]:
         """All ids, the prompt's included."""
-        return self._path.ids
+        return self.tree.ids(self._here)
 
     @property
     def text(self) -> str:
@@ -92,7 +88,7 @@ class Session:
     @property
     def next(self) -> NextTokens:
         """Which tokens may come next."""
-        return self.model.table(self._reading(), self.plan, 10)
+        return self.model.table(self._read(), self.plan, 10)
 
     # ----------------------------------------------------------------- moves
 
@@ -132,7 +128,8 @@ class Session:
         steps: list[Step] = []
         while len(steps) < n and self.finish_reason is None:
             again = reroll and not steps
-            steps.append(self._go(self._pick(max(1, self._here.samples) if again else 0)))
+            sample = max(1, self._here.samples) if again else 0
+            steps.append(self._go(self.writer.pick(self._here, self._read(), sample)))
         return steps[0] if n == 1 else steps
 
     def undo(self, n: int = 1) -> Step | None:
@@ -174,7 +171,7 @@ class Session:
         """Another session at this place of the same tree, free to go elsewhere; nothing is copied."""
         other = object.__new__(Session)
         other.__dict__.update(self.__dict__)
-        other._given, other._redo = dict(self._given), dict(self._redo)
+        other._redo = dict(self._redo)
         return other
 
     def set(self, **config: Any) -> GenerationConfig:
@@ -186,11 +183,11 @@ class Session:
             TypeError: an unknown keyword.
             ValueError: a value outside its interval, or a keyword that asks for a search.
         """
-        given = dict(config)
-        if self.plan.config.seed is not None and "seed" not in {*self._given, *given}:
-            given["seed"] = self.plan.config.seed
-        self.plan, self._reader = self._planned(given)
-        self._stand_on(self._here)
+        given = {**self.writer.given, **config}
+        if self.plan.config.seed is not None:
+            given.setdefault("seed", self.plan.config.seed)
+        self.writer = TreeWriter.of(self.model, self.tree, given)
+        self._known = None
         return self.plan.config
 
     def name(self, text: str, node: Node | int | str | None = None) -> Node:
@@ -226,6 +223,35 @@ class Session:
             self._stand_on(place.parent)
         return gone
 
+    # ------------------------------------------------------------ many at once
+
+    def expand(
+        self, *, depth: int = 1, mass: float | None = None, p: float | None = None, limit: int = 1000
+    ) -> Expansion:
+        """Unfold the likeliest children here, level by level; see `growing.expand`."""
+        from tokenglass.growing import expand
+
+        return expand(self, depth=depth, mass=mass, p=p, limit=limit)
+
+    def sample(self, n: int, *, max_new_tokens: int = 20) -> Samples:
+        """Draw continuations from here and lay them over the tree; see `growing.sample`."""
+        from tokenglass.growing import sample
+
+        return sample(self, n, max_new_tokens=max_new_tokens)
+
+    def play(
+        self, n: int = 20, *, entropy: float | None = None, watch: Sequence[int | str] = (), top: int = 10
+    ) -> Play:
+        """Write on until the entropy is high or a watched token comes near; see `growing.play`."""
+        from tokenglass.growing import play
+
+        return play(self, n, entropy=entropy, watch=watch, top=top)
+
+    def leaves(self, n: int | None = None) -> tuple[Node, ...]:
+        """The ends of the tree, the likeliest after the chain first."""
+        found = sorted(self.tree.leaves(), key=lambda node: -node.logprob())
+        return tuple(found if n is None else found[:n])
+
     # --------------------------------------------------------------- private
 
     def _place(self, node: Node | int | str | None) -> Node:
@@ -245,95 +271,28 @@ class Session:
             raise ValueError(f"token id must be in [0, {size - 1}], got {token!r}")
         return [int(token)]
 
-    def _planned(self, config: Mapping[str, Any]) -> tuple[Plan, Reader]:
-        """The plan of the keywords so far and these, and what reads with it; the keywords are kept."""
-        given = {**self._given, **config}
-        plan = self.model.plan(given, self.prompt_ids)
-        if plan.config.mode in SEARCHES:
-            name = plan.config.mode.replace("_", " ")
-            raise ValueError(f"a session writes token by token, which {name} cannot; use model.search")
-        if plan.config["num_return_sequences"] > 1:
-            raise ValueError("a session writes one text; fork it for another, or use model.generate")
-        # a session has no clock, and no limit but the context unless one was asked for
-        limits = replace(limits_of(plan.config), max_time=None)
-        if not {"max_new_tokens", "max_length"} & set(given):
-            limits = replace(limits, max_new_tokens=None, max_length=_ENDLESS)
-        reader = reader_of(self.model.engine, self.model.tokenizer, self.prompt_ids, plan, limits)
-        self._given = given
-        self._config = self.tree.config_index(given)
-        return plan, reader
+    def _stand_on(self, node: Node, handle: Any = None) -> None:
+        """Be at a place; `handle` is the engine's for what comes before it, and saves a search."""
+        self._here, self._handle, self._known = node, handle, None
 
-    def _stand_on(self, node: Node) -> None:
-        """Be at a place, with what the present chain remembers there."""
-        self._here = node
-        self._known: Reading | None = None
-        ids = self.tree.ids(node)
-        self._path = Path(ids, states=self._states(node), tail=self._reader.tail(ids))
-
-    def _states(self, node: Node) -> tuple[Any, ...]:
-        """What each stage of the present chain remembers at a place; those that were not there begin anew."""
-        before = node.states or ()
-        return tuple(
-            next((state for known, state in before if known == stage), start(stage))
-            for stage in self.plan.stages
-        )
-
-    def _state(self) -> Any:
-        """What the present selector remembers here; another one than at the time begins anew."""
-        picks = self.plan.selector
-        return self._here.state[1] if self._here.state and self._here.state[0] == picks else picks.start()
-
-    def _reading(self) -> Reading:
+    def _read(self) -> Reading:
         """What the model and the chain say here."""
         if self._known is None:
-            self._known = self._reader.read([self._path])[0]
+            path = self.writer.path_to(self._here, self._handle)
+            self._known = self.writer.reader.read([path])[0]
         return self._known
 
-    def _pick(self, sample: int) -> Choice:
-        """The token that the configuration picks here, with the random number of one sample."""
-        reading = self._reading()
-        reading.ledger.require_alive(len(self.ids))
-        reader = replace(self._reader, source=self.plan.source(sample)) if sample else self._reader
-        self._here.samples = max(self._here.samples, sample + 1)
-        return self.plan.selector.select(reading.row, reader.context(self._path), self._state())
-
     def _force(self, token_id: int) -> Step:
-        reading = self._reading()
-        return self._go(Choice(token_id, reading.p(token_id), reading.row, self._state(), "forced"))
+        return self._go(self.writer.forced(self._here, self._read(), token_id))
 
     def _go(self, choice: Choice) -> Step:
-        """Stand on the child for a choice, made now where it does not exist yet."""
-        here, reading = self._here, self._reading()
-        known = here.children.get(key(choice, self._config)) or self._child(choice)
-        self._redo[here.id] = known
-        self._stand_on(known)
-        self._path = replace(self._path, node=reading.heard.node)
-        assert known.step is not None
-        return known.step
-
-    def _child(self, choice: Choice) -> Node:
-        here, reading, tree = self._here, self._reading(), self.tree
-        stream = Utf8Stream()
-        stream.feed(here.pending)
-        step = reading.chosen(choice, self.plan.selector)
-        step = replace(
-            step,
-            text=piece(stream, step.token),
-            finish_reason=self._reader.reason(self._path, choice.token_id),
-            reread=again(
-                self._reader,
-                lambda: tree.ids(here),
-                self._path.states,
-                cut_by(reading, choice, self.plan.selector, self._state()),
-            ),
-        )
-        states = tuple(zip(self.plan.stages, reading.ledger.states, strict=True))
-        state = (self.plan.selector, choice.state)
-        return tree.add(here, step, states=states, state=state, pending=stream.pending, config=self._config)
-
-
-def _started(stages: tuple[Stage, ...]) -> tuple[Any, ...]:
-    return tuple((stage, start(stage)) for stage in stages)
+        """Stand on the child for a choice."""
+        reading = self._read()
+        child = self.writer.child(self._here, reading, choice)
+        self._redo[self._here.id] = child
+        self._stand_on(child, reading.heard.node)
+        assert child.step is not None
+        return child.step
 
 
 def _count(n: int) -> int:

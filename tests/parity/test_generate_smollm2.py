@@ -55,7 +55,7 @@ def configuration(model: Any, theirs: Any, rng: np.random.Generator, kind: Any) 
     top = likely(theirs, prompt, 40)
     pieces = [model.detokenize([token]) for token in top[:4]]
     known = [piece for piece in (*pieces, ".", ", ", " the", "en") if piece and "\ufffd" not in piece]
-    return draw(rng, kind, prompt, top, model.info.vocab_size, list(dict.fromkeys(known)))
+    return draw(rng, kind, prompt, top, model.info.vocab_size, list(dict.fromkeys(known)), most=10)
 
 
 def test_stop_strings_across_tokens(smollm2: Any, smollm2_transformers: Any, tokenizer: Any) -> None:

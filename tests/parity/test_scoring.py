@@ -117,7 +117,7 @@ TEXTS = ["The capital of France is Paris, which the miller had never seen.", *NA
 
 
 def test_smollm2(smollm2: Any, smollm2_transformers: Any) -> None:
-    for text in ["\n".join(TEXTS), "👍🏽 né \x00"]:
+    for text in ["\n".join(TEXTS)[:900], "👍🏽 né \x00"]:
         ids = smollm2.tokenize(text).ids
         got = score(smollm2.engine, smollm2.tokenizer, text)
         want = log_softmax(smollm2_transformers, ids[:-1])
@@ -157,7 +157,7 @@ def test_smollm2_options(smollm2: Any, smollm2_transformers: Any) -> None:
 
 
 def test_a_merge_across_the_boundary_is_said(smollm2: Any) -> None:
-    """ " ti" and "me" stay what they are; the text of both would be one token, " time"."""
+    """What is scored are the two tokens as they are; the text of both would be one token."""
     prompt = smollm2.tokenize("Once upon a ti").ids
     merged, apart = score_options(smollm2.engine, smollm2.tokenizer, prompt, ["me", " me"]).rows
     assert merged.notes == ('as one text with the prompt the tokenizer would write "·time" here',)
@@ -209,7 +209,7 @@ def extra(n, window):
     return most[0] - before
 
 model = tg.load("smollm2")
-extra(65, 64)  # what the runtime allocates once
+extra(257, 256)  # what the runtime allocates once
 print(json.dumps([extra(257, 256), extra(1100, 256)]))
 """
 
@@ -221,4 +221,4 @@ def test_memory_does_not_grow_with_the_text(smollm2_files: Any) -> None:
     short, long = json.loads(result.stdout.splitlines()[-1])
     print(f"extra memory: {short / 1e6:.0f} MB, {long / 1e6:.0f} MB")
     assert long < 1100 * 49152 * 4 / 3
-    assert long < short + 20e6  # the first of them pays for the runtime's arena
+    assert long < short + 20e6  # its ids, its columns, and what the allocator rounds up

@@ -287,7 +287,7 @@ def test_a_fork_goes_its_own_way() -> None:
     assert s.step().text == " "  # type: ignore[union-attr]
     other.undo(3)
     assert (s.text, other.text) == ("hello ", "hel")
-    assert "max_new_tokens" not in s._given
+    assert "max_new_tokens" not in s.writer.given
 
 
 def test_a_chain_that_remembers_goes_back_with_undo() -> None:

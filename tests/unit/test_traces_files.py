@@ -420,7 +420,7 @@ def test_an_acknowledged_event_was_synced(path: Path, monkeypatch: pytest.Monkey
 def test_limits_hold_for_who_writes_and_who_reads(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = path.read_bytes()
     for module, name, limit, message in [
-        (storage, "MAX_FILE", len(before) + 10, "has reached the 0 GiB a trace may have; begin another"),
+        (storage, "MAX_FILE", len(before) + 10, "has reached the 0 MiB a trace may have; begin another"),
         (lines, "MAX_LINES", 11, "a trace may have 11 lines"),
         (lines, "MAX_ITEMS", 8, "it has more than the 8 entries allowed"),
         (lines, "MAX_ALL_ITEMS", 900, "900 entries, it has more"),
@@ -433,7 +433,7 @@ def test_limits_hold_for_who_writes_and_who_reads(path: Path, monkeypatch: pytes
         assert path.read_bytes() == before
     with monkeypatch.context() as patch:
         patch.setattr(storage, "MAX_FILE", 100)
-        assert "has more than the 0 GiB" in refusal(lambda: read(path))
+        assert "has more than the 0 MiB" in refusal(lambda: read(path))
     with monkeypatch.context() as patch:
         patch.setattr(lines, "MAX_ITEMS", 20)
         assert "entries allowed" in refusal(lambda: read(path))

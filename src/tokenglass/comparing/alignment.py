@@ -92,8 +92,8 @@ def prompt_pairs(a: Tokenization, b: Tokenization) -> list[Pair]:
     several tokens that end at one place (bytes of one character, an added token) the last counts.
     """
     ends_a, ends_b = _ends(a), _ends(b)
-    whole = len(a.text.encode())
-    return [(ends_a[end], ends_b[end], end) for end in sorted(ends_a.keys() & ends_b.keys()) if end < whole]
+    pairs = ((ends_a[end], ends_b[end], end) for end in sorted(ends_a.keys() & ends_b.keys()))
+    return [pair for pair in pairs if pair[0] < len(a) - 1 and pair[1] < len(b) - 1]
 
 
 def _ends(tokenization: Tokenization) -> dict[int, int]:
@@ -112,15 +112,22 @@ def common_bytes(a: Sequence[Step], b: Sequence[Step]) -> int:
     return common_ids(*data)
 
 
-def token_at(steps: Sequence[Step], offset: int) -> int:
-    """Index of the token that writes the byte at an offset of a text, or ends the text there.
+def divided(a: Sequence[Step], b: Sequence[Step], shared: int) -> tuple[int, int]:
+    """Index of each text's token that writes the first byte behind the shared ones, or ends the text there.
 
-    The number of tokens where there is none.
+    The number of tokens where there is none, and where both texts end alike.
     """
+    own, other = _token_at(a, shared), _token_at(b, shared)
+    if all(i < len(steps) and not text_of(steps[i].token) for steps, i in ((a, own), (b, other))):
+        return len(a), len(b)
+    return own, other
+
+
+def _token_at(steps: Sequence[Step], offset: int) -> int:
     end = 0
     for index, step in enumerate(steps):
         size = len(text_of(step.token))
-        if end + size > offset or (not size and end == offset and step.finish_reason is not None):
+        if end + size > offset or (end == offset and step.finish_reason is not None):
             return index
         end += size
     return len(steps)

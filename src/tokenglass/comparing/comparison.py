@@ -17,10 +17,10 @@ from tokenglass.decode import limits_of, reader_of
 from tokenglass.engines.base import Engine, Prefix
 from tokenglass.model import Model, Prompt
 from tokenglass.random import fresh_seed
-from tokenglass.recording import checked
 from tokenglass.reading.paths import Path
+from tokenglass.recording import checked
 from tokenglass.types import Generation, Step
-from tokenglass.types.comparison import Comparison, Difference, Divide, Shift, Side
+from tokenglass.types.comparison import Comparison, Difference, Parted, Shift, Side
 
 Kind = Literal["prompts", "configs", "models"]
 _CHUNK = 64  # rows of logits in memory at a time
@@ -88,10 +88,10 @@ def compare(
     shared = {**config, "seed": fresh_seed() if config.get("seed") is None else config["seed"]}
     runs = []
     for whose, text, own in sides:
-        keywords = {**shared, **own}
-        if keywords.get("token_healing"):
+        ids, keywords = whose.prompt_ids(text, chat_template_kwargs), {**shared, **own}
+        if whose.plan(keywords, ids).config["token_healing"]:
             raise ValueError("token_healing rewrites a prompt's end; compare reads prompts as they are")
-        runs.append(Run(whose, text, whose.prompt_ids(text, chat_template_kwargs), keywords))
+        runs.append(Run(whose, text, ids, keywords))
     return _compared(kind, runs[0], runs[1], n)
 
 
@@ -100,17 +100,18 @@ def _sides(
 ) -> tuple[Kind, list[tuple[Model, Prompt, dict[str, Any]]]]:
     """What differs, and for each side the model, the prompt and the keywords of its own."""
     if isinstance(a, Model) and isinstance(b, Model):
-        _require(prompt is not None, "prompt is missing: what shall both models read?")
-        _require(model is None, "model must be left out where a and b are the models")
+        if prompt is None or model is not None:
+            raise ValueError(f"two models take a prompt for both and no model=: {_FORMS}")
         return "models", [(a, prompt, {}), (b, prompt, {})]
     if model is not None and not isinstance(model, Model):
         raise TypeError(f"model must be what load() returns, got {type(model).__name__}")
     if isinstance(a, Mapping) and isinstance(b, Mapping):
-        _require(model is not None and prompt is not None, f"model or prompt is missing: {_FORMS}")
+        if model is None or prompt is None:
+            raise ValueError(f"two configurations take model=... and prompt=...: {_FORMS}")
         return "configs", [(model, prompt, dict(a)), (model, prompt, dict(b))]
     if _is_prompt(a) and _is_prompt(b):
-        _require(model is not None, "model is missing: which model shall read the two prompts?")
-        _require(prompt is None, "prompt must be left out where a and b are the prompts")
+        if model is None or prompt is not None:
+            raise ValueError(f"two prompts take model=... and no prompt=: {_FORMS}")
         return "prompts", [(model, a, {}), (model, b, {})]
     raise TypeError(f"{_FORMS}; got {type(a).__name__} and {type(b).__name__}")
 
@@ -119,41 +120,35 @@ def _is_prompt(value: Any) -> bool:
     return isinstance(value, str | Sequence | np.ndarray) and not isinstance(value, bytes | bytearray)
 
 
-def _require(right: bool, otherwise: str) -> None:
-    if not right:
-        raise ValueError(otherwise)
-
-
 def _compared(kind: Kind, a: Run, b: Run, n: int) -> Comparison:
     by_token = kind != "models" or alignment.same_vocabulary(a.model, b.model)
-    prompt_pairs = _prompt_pairs(a, b, by_token) if kind == "models" else []
+    pairs = _prompt_pairs(a, b, by_token) if kind == "models" else []
     texts = [run.model.generate(run.ids, **run.keywords) for run in (a, b)]
     left, right = texts[0].steps, texts[1].steps
     if by_token:
         shared = alignment.common_ids(texts[0].ids, texts[1].ids)
         both = range(max(1, min(shared + 1, len(left), len(right))))
-        pairs = [*prompt_pairs, *((len(a.ids) - 1 + i, len(b.ids) - 1 + i, None) for i in both)]
+        pairs += [(len(a.ids) - 1 + i, len(b.ids) - 1 + i, None) for i in both]
         split, size = (shared, shared), a.model.info.vocab_size
     else:
         shared = alignment.common_bytes(left, right)
         start = len(a.prompt.encode()) if isinstance(a.prompt, str) else None
-        pairs = list(prompt_pairs)
         for i, j, end in alignment.text_pairs(left, right, shared):
             offset = None if start is None else start + end
             pairs.append((len(a.ids) - 1 + i, len(b.ids) - 1 + j, offset))
-        split, size = (alignment.token_at(left, shared), alignment.token_at(right, shared)), 257
+        split, size = alignment.divided(left, right, shared), alignment.NO_TEXT + 1
     positions, last = [], None
     for row in _rows(kind, a, b, texts[0].ids, texts[1].ids, pairs, by_token):
         last = row
         positions.append(_difference(row, a, (*a.ids, *texts[0].ids), n))
     assert last is not None  # there is always the prompt's end
-    divide = _divide(left, right, split, last if by_token else None, kind)
+    parting = _parting(left, right, split, last if by_token else None, kind)
     return Comparison(
         kind,
         _side(a, texts[0]),
         _side(b, texts[1]),
         tuple(positions),
-        divide,
+        parting,
         "chain" if kind == "configs" else "model",
         "tokens" if by_token else "next bytes",
         size,
@@ -202,8 +197,8 @@ def _rows(
         streams = [_chained(run, ids_a, len(pairs)) for run in (a, b)]
     else:
         streams = [
-            rows_at(run.model.engine, (*run.ids, *ids), [pair[side] for pair in pairs])
-            for side, (run, ids) in enumerate(((a, ids_a), (b, ids_b)))
+            rows_at(a.model.engine, (*a.ids, *ids_a), [i for i, _, _ in pairs]),
+            rows_at(b.model.engine, (*b.ids, *ids_b), [j for _, j, _ in pairs]),
         ]
     name: Namer = a.model.tokenizer.token
     if by_token:
@@ -249,7 +244,7 @@ def _chained(run: Run, written: Sequence[int], count: int) -> Iterator[NDArray[n
     """
     plan = run.model.plan(run.keywords, run.ids)
     reader = reader_of(run.model.engine, run.model.tokenizer, run.ids, plan, limits_of(plan.config))
-    if plan.config.mode in BEAMS:
+    if plan.stages and plan.config.mode in BEAMS:
         reader = replace(reader, domain="logprobs")
     path, state = reader.start(), plan.selector.start()
     for token_id in written[:count]:
@@ -272,17 +267,17 @@ def _difference(row: Rows, a: Run, ids: tuple[int, ...], n: int) -> Difference:
     return difference((index_a, index_b), token, row.log_a, row.log_b, row.name, n, offset)
 
 
-def _divide(
+def _parting(
     a: Sequence[Step], b: Sequence[Step], split: tuple[int, int], last: Rows | None, kind: Kind
-) -> Divide | None:
+) -> Parted | None:
     """Where two texts part; `last` has both distributions there, if both wrote a token of one vocabulary."""
     own, other = (steps[i] if i < len(steps) else None for steps, i in zip((a, b), split, strict=True))
     if own is None and other is None:
         return None
     if last is not None and own is not None and other is not None:
         found = [shift(step.id, last.log_a, last.log_b, last.name) for step in (own, other)]
-        return Divide(*split, *found)
-    return Divide(*split, _alone(own, "a", kind), _alone(other, "b", kind))
+        return Parted(*split, *found)
+    return Parted(*split, _alone(own, "a", kind), _alone(other, "b", kind))
 
 
 def _alone(step: Step | None, side: str, kind: Kind) -> Shift | None:

@@ -122,9 +122,7 @@ def _given(model: Model, prompt: str) -> Token | None:
     return model.tokenizer.token(bos)
 
 
-def _read(
-    model: Model, text: str, given: Token | None
-) -> tuple[str, tuple[int, ...], LogProbs, float]:
+def _read(model: Model, text: str, given: Token | None) -> tuple[str, tuple[int, ...], LogProbs, float]:
     """A text, its ids, the log-probabilities of what comes next, and that of the text itself."""
     ids = tuple(model.tokenize(text).ids)
     sequence = ids if given is None else (given.id, *ids)

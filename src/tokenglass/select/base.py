@@ -29,7 +29,7 @@ class Choice:
         p: its probability in `row`.
         row: the distribution it was chosen from; not the row given where the selector truncates (mirostat).
         state: for the next step, if this token is the one that is written.
-        origin: "greedy", "sampled", or "forced" by hand.
+        origin: "greedy", "sampled", "forced" by hand, or "expanded" to look ahead.
         draw: the uniform number, where one decided.
         cdf: (start, end) of the token's cell, which holds the draw: end - start is p up to rounding.
         facts: numbers of the selector's own, such as mirostat's mu.
@@ -39,7 +39,7 @@ class Choice:
     p: float
     row: Row
     state: Any = None
-    origin: Literal["greedy", "sampled", "forced"] = "sampled"
+    origin: Literal["greedy", "sampled", "forced", "expanded"] = "sampled"
     draw: float | None = None
     cdf: tuple[float, float] | None = None
     facts: Mapping[str, float] = field(default_factory=dict)

@@ -7,7 +7,9 @@ programs recorded. Nothing here loads a model, a path or a URL that a file names
 from __future__ import annotations
 
 from tokenglass.traces.exports import FORMATS, export
+from tokenglass.traces.foreign import ForeignRecord, ForeignSequence, ForeignStep, ForeignToken, foreign_table
 from tokenglass.traces.header import SCHEMA, Header
+from tokenglass.traces.importing import import_responses
 from tokenglass.traces.journal import Journal
 from tokenglass.traces.reading import Event, Trace, TraceNode, read
 from tokenglass.traces.rows import Table, TreeNode, candidate_table, tree_table
@@ -19,6 +21,10 @@ __all__ = [
     "FORMATS",
     "SCHEMA",
     "Event",
+    "ForeignRecord",
+    "ForeignSequence",
+    "ForeignStep",
+    "ForeignToken",
     "Header",
     "Journal",
     "Other",
@@ -30,6 +36,8 @@ __all__ = [
     "TreeNode",
     "candidate_table",
     "export",
+    "foreign_table",
+    "import_responses",
     "read",
     "tree_table",
 ]

@@ -14,8 +14,8 @@ from typing import Any
 
 MAX_LINE = 16 << 20  # bytes; a header with a prompt of a million ids has 8 MB
 MAX_LINES = 1_000_000  # of one trace
-MAX_ITEMS = 2_000_000  # entries of lists and objects in one line: parsed they take less than 1 GB
-MAX_ALL_ITEMS = 50_000_000  # of all lines; a step has about 150
+MAX_ITEMS = 2_000_000  # entries of lists and objects in one line; parsed they take about 130 MB
+MAX_ALL_ITEMS = 20_000_000  # of all lines; a step has about 150
 MAX_DEPTH = 48
 
 _SEAL = re.compile(rb',"crc":"([0-9a-f]{8})"}\n?\Z')
@@ -64,20 +64,30 @@ def parse_line(line: bytes) -> dict[str, Any]:
     Raises:
         ValueError: says in a few words what is wrong with it.
     """
-    seal = _SEAL.search(line, len(line) - 24)
+    seal = _SEAL.search(line, max(0, len(line) - 24))
     if seal and zlib.crc32(line[: seal.start()]) != int(seal[1], 16):
         raise ValueError("its checksum is wrong, so something in it was changed")
+    data = parse_json(line)
+    if not isinstance(data, dict):
+        raise ValueError("it is no JSON object")
+    return data
+
+
+def parse_json(text: bytes) -> Any:
+    """Strict JSON: no NaN, and no deeper than `MAX_DEPTH`.
+
+    Raises:
+        ValueError: says in a few words what is wrong with it.
+    """
     try:
-        data = json.loads(line.decode("utf-8"), parse_constant=_refuse_constant)
+        data = json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
     except RecursionError:
         raise ValueError(f"it is nested deeper than {MAX_DEPTH}") from None
     except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON ({error.msg} at character {error.pos + 1:,})") from None
-    if not isinstance(data, dict):
-        raise ValueError("it is no JSON object")
-    _refuse_depth(data, line)
+    _refuse_depth(data, text)
     return data
 
 
@@ -89,7 +99,7 @@ def _refuse_depth(data: Any, line: bytes) -> None:
     """Refuse deep nesting, level by level, because recursion is what a hostile file wants."""
     if line.count(b"[") + line.count(b"{") <= MAX_DEPTH:
         return
-    level = [data]
+    level = [data] if isinstance(data, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [
             child

@@ -1,7 +1,7 @@
 """A tree as tables: one row for each node, or for each candidate of each node; the layout of exports.
 
-Cells are plain values; bytes are bytes, what is unknown is None. `token` is safe display text, the truth is in
-`token_id` and `bytes`. Knows nothing about sessions or files.
+Cells are plain values; bytes are bytes, what is unknown is None. `token` is safe display text, the truth is
+in `token_id` and `bytes`. Knows nothing about sessions or files.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 from tokenglass.errors import TraceError
 from tokenglass.files.tensors import cause, shown
 
-MAX_FILE = 1 << 30  # bytes; about 200,000 steps: more is neither written nor read
+MAX_FILE = 512 << 20  # bytes; about 90,000 steps: more is neither written nor read
 
 _BINARY = getattr(os, "O_BINARY", 0)
 _NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
@@ -69,7 +69,7 @@ def _bounded(file: BinaryIO, path: Path) -> bytes:
     data = file.read(MAX_FILE + 1)
     if len(data) > MAX_FILE:
         raise TraceError(
-            f"{shown(path.name)} has more than the {MAX_FILE >> 30} GiB a trace may have; check the file"
+            f"{shown(path.name)} has more than the {MAX_FILE >> 20} MiB a trace may have; check the file"
         )
     return data
 
@@ -239,7 +239,7 @@ class AppendFile:
         if self._broken:
             raise TraceError(f"{name} failed before ({self._broken}); open it again")
         if self.size + n_bytes > MAX_FILE:
-            raise TraceError(f"{name} has reached the {MAX_FILE >> 30} GiB a trace may have; begin another")
+            raise TraceError(f"{name} has reached the {MAX_FILE >> 20} MiB a trace may have; begin another")
         state = os.fstat(self._fd)
         if state.st_nlink == 0:
             raise TraceError(f"{name} was deleted while it was open; save to another file")

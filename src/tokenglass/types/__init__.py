@@ -13,7 +13,7 @@ from tokenglass.types.comparison import (
     Arrangement,
     Comparison,
     Difference,
-    Divide,
+    Parted,
     Shift,
     Side,
     WordChange,
@@ -26,6 +26,7 @@ from tokenglass.types.scores import Score, ScoreRow
 from tokenglass.types.showcase import Parting, Showcase, Strategy
 from tokenglass.types.shown import Shown
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
+from tokenglass.types.trees import Node, Tree
 from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence, Step
 
 __all__ = [
@@ -37,17 +38,18 @@ __all__ = [
     "ChainStage",
     "Comparison",
     "Difference",
-    "Divide",
     "Effect",
     "EngineInfo",
     "FinishReason",
     "Generation",
     "Kind",
     "NextTokens",
+    "Node",
     "OptionGroup",
     "OptionScore",
     "OptionScores",
     "Origin",
+    "Parted",
     "Parting",
     "Removal",
     "Score",
@@ -62,6 +64,7 @@ __all__ = [
     "Strategy",
     "Token",
     "Tokenization",
+    "Tree",
     "Vocabulary",
     "WordChange",
     "WordChanges",

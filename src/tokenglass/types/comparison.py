@@ -89,7 +89,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class Divide:
+class Parted:
     """Where two generated texts first differ.
 
     Attributes:
@@ -136,7 +136,7 @@ class Comparison(Shown):
         b: the other.
         positions: of models, each position of the prompt that both have; then, for every kind, the prompt's
             end and the text, as long as both write the same.
-        divide: where the texts first differ; None where they do not.
+        parting: where the texts first differ; None where they do not.
         basis: whose distributions these are: the models' own, or those that each configuration's chain
             leaves, which a token is chosen by. Configurations are compared by the latter.
         outcomes: what has the probabilities: the tokens, or where two models have different ones the next
@@ -148,7 +148,7 @@ class Comparison(Shown):
     a: Side
     b: Side
     positions: tuple[Difference, ...]
-    divide: Divide | None
+    parting: Parted | None
     basis: Literal["model", "chain"]
     outcomes: Literal["tokens", "next bytes"]
     size: int

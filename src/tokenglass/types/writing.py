@@ -18,7 +18,7 @@ from tokenglass.types.tokens import Token, Vocabulary
 if TYPE_CHECKING:
     import pandas
 
-Origin = Literal["greedy", "sampled", "forced", "draft"]
+Origin = Literal["greedy", "sampled", "forced", "draft", "expanded"]
 FinishReason = Literal["eos", "length", "stop_string", "time", "context", "grammar", "cancelled"]
 
 
@@ -35,7 +35,7 @@ class Step(Shown):
         rank: rank by the model's own logits, from 1.
         entropy_bits: entropy of the model's own distribution at this step.
         p_final: probability after the chain.
-        origin: "greedy", "sampled", "forced" or "draft".
+        origin: "greedy", "sampled", "forced" (by a person), "draft", or "expanded" (to look ahead).
         margin: logit of the best token minus the runner-up's, after the chain; how near the choice was.
         top_ids: (M,) ids of the likeliest tokens by the model's own logits, best first.
         top_logits: (M,) their logits.

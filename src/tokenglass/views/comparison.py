@@ -15,7 +15,7 @@ from tokenglass.types.comparison import (
     Arrangement,
     Comparison,
     Difference,
-    Divide,
+    Parted,
     Shift,
     Side,
     WordChange,
@@ -69,7 +69,7 @@ def _(result: Comparison) -> tuple[Block, ...]:
     for label, side in (("a", result.a), ("b", result.b)):
         text = "".join(step.text for step in side.generation.steps)
         found.append(Line(f"{label}: {safe_line(text)}", "sentence"))
-    return (*found, Line(parting(result), "sentence"))
+    return (*found, Line(why(result), "sentence"))
 
 
 def _sides(result: Comparison) -> tuple[Block, ...]:
@@ -96,22 +96,23 @@ def scope(result: Comparison) -> str:
             "the models have different tokens: compared is the next byte, each vocabulary's probabilities "
             f"summed by first byte ({result.size} outcomes, one of them no text)"
         )
-    whose = "what each chain leaves" if result.basis == "chain" else "the model's own distributions"
+    own = "each model's own distributions" if result.kind == "models" else "the model's own distributions"
+    whose = "what each chain leaves" if result.basis == "chain" else own
     return f"{whose}, over all {count(result.size, 'token')}"
 
 
 def agreement(result: Comparison) -> str:
     """How often both find the same outcome likeliest."""
     same = sum(row.agree for row in result.positions)
-    return f"the same likeliest at {same:,} of {count(len(result.positions), 'position')}"
+    return f"both find the same likeliest at {same:,} of {count(len(result.positions), 'position')}"
 
 
-def parting(result: Comparison) -> str:
+def why(result: Comparison) -> str:
     """Where the two texts part and what each gave the other's token, in one sentence."""
-    divide, a, b = result.divide, result.a, result.b
-    if divide is None:
+    parting, a, b = result.parting, result.a, result.b
+    if parting is None:
         return f"both wrote the same {count(len(a.generation.ids), 'token')}"
-    told = [_wrote("a", divide.a, divide.index_a, a), _wrote("b", divide.b, divide.index_b, b)]
+    told = [_wrote("a", parting.a, parting.index_a, a), _wrote("b", parting.b, parting.index_b, b)]
     return f"the texts part: {', '.join(told)}"
 
 
@@ -204,7 +205,10 @@ def _(result: WordOrder) -> tuple[Block, ...]:
     return (
         Line("the order of the words: ", "heading", tail=safe_line(result.text)),
         Line(f"{orders(result)}; {reading(result)}", "facts"),
-        Line("logprob is a natural log; TV, from 0 to 1, compares what comes next with the given order", "facts"),
+        Line(
+            "logprob is a natural log; TV, from 0 to 1, compares what comes next with the given order",
+            "facts",
+        ),
         Table(columns, tuple(_order(n, row, result.text) for n, row in enumerate(result.rows, start=1))),
     )
 
@@ -240,7 +244,6 @@ def _order(number: int, row: Arrangement, given: str) -> Row:
 
 @rows.to_dict.register
 def _(result: Comparison) -> dict[str, Any]:
-    divide = result.divide
     return {
         "kind": result.kind,
         "basis": result.basis,
@@ -249,8 +252,8 @@ def _(result: Comparison) -> dict[str, Any]:
         "scope": scope(result),
         "agreement": result.agreement,
         "positions": _plain(map(_difference, result.positions)),
-        "divide": None if divide is None else _divide(divide),
-        "parting": parting(result),
+        "parting": None if result.parting is None else _parted(result.parting),
+        "why": why(result),
         "a": _side(result.a),
         "b": _side(result.b),
     }
@@ -268,13 +271,13 @@ def _plain(items: Iterable[Mapping[str, Any]]) -> Any:
     return rows.plain(list(items))
 
 
-def _divide(divide: Divide) -> Any:
+def _parted(parting: Parted) -> Any:
     return rows.plain(
         {
-            "index_a": divide.index_a,
-            "index_b": divide.index_b,
-            "a": None if divide.a is None else _shift(divide.a),
-            "b": None if divide.b is None else _shift(divide.b),
+            "index_a": parting.index_a,
+            "index_b": parting.index_b,
+            "a": None if parting.a is None else _shift(parting.a),
+            "b": None if parting.b is None else _shift(parting.b),
         }
     )
 

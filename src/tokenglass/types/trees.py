@@ -10,7 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenglass.types import Step
+from tokenglass.types.shown import Shown
+from tokenglass.types.tokens import Vocabulary
+from tokenglass.types.writing import Step
 
 # how a child is found again: token id, origin, draw, and under which keywords
 Key = tuple[int, str, float | None, int]
@@ -84,19 +86,21 @@ class Node:
         return sum(log(step.p_final) if step.p_final > 0.0 else -inf for step in self.steps())
 
 
-class Tree:
+class Tree(Shown):
     """All places of a session.
 
     Args:
         prompt_ids: at least one id.
+        vocabulary: names the ids.
 
     Attributes:
         root: the prompt.
         configs: every set of keywords that places were written under.
     """
 
-    def __init__(self, prompt_ids: Sequence[int]) -> None:
+    def __init__(self, prompt_ids: Sequence[int], vocabulary: Vocabulary) -> None:
         self.prompt_ids = tuple(prompt_ids)
+        self.vocabulary = vocabulary
         self.root = Node(0)
         self.configs: list[Mapping[str, Any]] = []
         self._nodes = {0: self.root}

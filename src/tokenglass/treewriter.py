@@ -1,0 +1,161 @@
+"""What adds places to a tree under one configuration: reads a place, picks a token, makes the child.
+
+A session owns one at a time; `set` replaces it. It knows the model and the chain, not where anybody stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tokenglass.asking import again, cut_by
+from tokenglass.chain import Plan
+from tokenglass.config import SEARCHES
+from tokenglass.decode import Pen, limits_of, reader_of
+from tokenglass.reading.limits import Limits
+from tokenglass.reading.paths import Path, Reader, Reading
+from tokenglass.recording import piece
+from tokenglass.select import Choice
+from tokenglass.stages.base import start
+from tokenglass.text import Utf8Stream
+from tokenglass.types import Node, Step, Tree
+from tokenglass.types.trees import key
+
+if TYPE_CHECKING:
+    from tokenglass.model import Model
+
+_ENDLESS = 1 << 62
+
+
+@dataclass(frozen=True)
+class TreeWriter:
+    """Writes into a tree.
+
+    Attributes:
+        model: that writes.
+        tree: where it writes.
+        given: the keywords.
+        plan: what they mean.
+        limits: when a text ends.
+        reader: the model and the chain.
+        config: index of the keywords in the tree.
+    """
+
+    model: Model
+    tree: Tree
+    given: Mapping[str, Any]
+    plan: Plan
+    limits: Limits
+    reader: Reader
+    config: int
+
+    @classmethod
+    def of(cls, model: Model, tree: Tree, given: Mapping[str, Any]) -> TreeWriter:
+        """A writer under some keywords.
+
+        Raises:
+            ValueError: a value outside its interval, or a keyword that asks for a search or several texts.
+        """
+        plan = model.plan(given, tree.prompt_ids)
+        if plan.config.mode in SEARCHES:
+            name = plan.config.mode.replace("_", " ")
+            raise ValueError(f"a session writes token by token, which {name} cannot; use model.search")
+        if plan.config["num_return_sequences"] > 1:
+            raise ValueError("a session writes one text; fork it for another, or use model.generate")
+        # a session has no clock, and no limit but the context unless one was asked for
+        limits = replace(limits_of(plan.config), max_time=None)
+        if not {"max_new_tokens", "max_length"} & set(given):
+            limits = replace(limits, max_new_tokens=None, max_length=_ENDLESS)
+        reader = reader_of(model.engine, model.tokenizer, tree.prompt_ids, plan, limits)
+        return cls(model, tree, dict(given), plan, limits, reader, tree.config_index(given))
+
+    # ---------------------------------------------------------------- places
+
+    def path_to(self, node: Node, handle: Any = None) -> Path:
+        """Prompt and text up to a place, with what the chain remembers there."""
+        ids = self.tree.ids(node)
+        return Path(ids, handle, states=self._states(node), tail=self.reader.tail(ids))
+
+    def _states(self, node: Node) -> tuple[Any, ...]:
+        """What each stage remembers at a place; those that were not at work then begin anew."""
+        before = node.states or ()
+        return tuple(
+            next((state for known, state in before if known == stage), start(stage))
+            for stage in self.plan.stages
+        )
+
+    def selector_state(self, node: Node) -> Any:
+        """What the selector remembers at a place; another one than at the time begins anew."""
+        picks = self.plan.selector
+        return node.state[1] if node.state and node.state[0] == picks else picks.start()
+
+    def read(self, nodes: Sequence[Node]) -> list[Reading]:
+        """What the model and the chain say at several places, in one run."""
+        return self.reader.read([self.path_to(node) for node in nodes])
+
+    # --------------------------------------------------------------- choices
+
+    def pick(self, node: Node, reading: Reading, sample: int) -> Choice:
+        """The token that the configuration picks at a place, with the random number of one sample."""
+        reading.ledger.require_alive(len(reading.path.ids))
+        reader = replace(self.reader, source=self.plan.source(sample)) if sample else self.reader
+        node.samples = max(node.samples, sample + 1)
+        return self.plan.selector.select(reading.row, reader.context(reading.path), self.selector_state(node))
+
+    def forced(self, node: Node, reading: Reading, token_id: int) -> Choice:
+        """A token put there by a person."""
+        return Choice(token_id, reading.p(token_id), reading.row, self.selector_state(node), "forced")
+
+    # -------------------------------------------------------------- children
+
+    def child(self, node: Node, reading: Reading, choice: Choice) -> Node:
+        """The place of a choice, made now where it does not exist yet."""
+        known = node.children.get(key(choice, self.config))
+        if known is not None:
+            return known
+        stream, tree, path = Utf8Stream(), self.tree, reading.path
+        stream.feed(node.pending)
+        step = reading.chosen(choice, self.plan.selector)
+        picks = cut_by(reading, choice, self.plan.selector, self.selector_state(node))
+        step = replace(
+            step,
+            text=piece(stream, step.token),
+            finish_reason=self.reader.reason(path, choice.token_id),
+            reread=again(self.reader, lambda: tree.ids(node), path.states, picks),
+        )
+        return self._add(node, step, reading.ledger.states, choice.state, stream.pending)
+
+    def unfolded(self, node: Node, reading: Reading, token_id: int) -> Node:
+        """The child for a token, however it was chosen; made to look ahead where there is none."""
+        same = (child for k, child in node.children.items() if k[0] == token_id and k[3] == self.config)
+        known = next(same, None)
+        choice = Choice(token_id, reading.p(token_id), reading.row, self.selector_state(node), "expanded")
+        return known or self.child(node, reading, choice)
+
+    def laid(self, node: Node, step: Step, pen: Pen) -> Node:
+        """The child for a step that a pen has just made."""
+        known = node.children.get(key(step, self.config))
+        return known or self._add(node, step, pen.path.states or (), pen.state, pen.stream.pending)
+
+    def pen(self, node: Node, sample: int, max_new_tokens: int) -> Pen:
+        """A pen at a place, for one sample."""
+        path = self.path_to(node)
+        new = len(path.ids) - len(self.tree.prompt_ids) + max_new_tokens
+        limits = replace(self.limits, max_new_tokens=new, max_length=None)
+        engine, tokenizer = self.model.engine, self.model.tokenizer
+        reader = reader_of(engine, tokenizer, self.tree.prompt_ids, self.plan, limits, sample)
+        stream = Utf8Stream()
+        stream.feed(node.pending)
+        state = self.selector_state(node)
+        return Pen(sample, reader, self.plan.selector, path, path.ids, state, stream)
+
+    def _add(self, node: Node, step: Step, states: Sequence[Any], state: Any, pending: bytes) -> Node:
+        return self.tree.add(
+            node,
+            step,
+            states=tuple(zip(self.plan.stages, states, strict=True)),
+            state=(self.plan.selector, state),
+            pending=pending,
+            config=self.config,
+        )
