@@ -106,9 +106,8 @@ def main() -> None:
         print("  memory is read from /proc, which this system lacks")
         return
     ours, peer = (extra_elsewhere(side, LENGTH) for side in ("tokenglass", "transformers"))
-    print(
-        f"  extra memory: tokenglass {ours:,.0f} MB, transformers {peer:,.0f} MB, {ours / peer:.2f}x   must 0.33x"
-    )
+    print(f"  extra memory: tokenglass {ours:,.0f} MB, transformers {peer:,.0f} MB", end="")
+    print(f", {ours / peer:.2f}x   must 0.33x")
     if options.long:
         long = extra_elsewhere("tokenglass", options.long)
         print(f"  extra memory for {options.long:,} tokens: {long:,.0f} MB, {long / ours:.2f}x   must 1.0x")

@@ -35,6 +35,7 @@ SECOND = {
     "chat",
     "chat_limits",
     "chat_sandbox",
+    "traces",
 }
 THIRD = {
     "model",
@@ -87,7 +88,8 @@ HEAVY = {
     },
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
-    "filelock": {"files.cache"},
+    "filelock": {"files.cache", "traces.storage"},
+    "pyarrow": {"traces.arrow"},  # the optional extra for Parquet and Arrow
     "torch": {"select.torch", "stages.foreign", "search.drawing"},  # draws and processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
     "transformers": set(),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tokenglass.reading.paths import Link, Path, Reader, Reading
-from tokenglass.select import Choice, Selector
+from tokenglass.select import Choice, Draw, Greedy, LlamaDraw, Selector, TorchDraw
 from tokenglass.stages.ledger import Ledger
 
 Picks = tuple[Selector, Any] | None  # a selector and its state
@@ -48,3 +48,12 @@ def cut_by(reading: Reading, choice: Choice, selector: Selector, state: Any) -> 
 def ids_of(begun: tuple[int, ...], link: Link | None) -> Callable[[], tuple[int, ...]]:
     """A function that gives the ids a text began with and those linked to them."""
     return lambda: (*begun, *([] if link is None else [step.id for step in link.steps()][::-1]))
+
+
+def cut(reader: Reader, reading: Reading, selector: Selector, state: Any) -> Ledger:
+    """The books of a place, with one more stage where the selector changes the row before it draws."""
+    ledger = reading.ledger
+    if ledger.row.argmax < 0 or isinstance(selector, Greedy | Draw | LlamaDraw | TorchDraw):
+        return ledger
+    choice = selector.select(ledger.row, reader.context(reading.path), state)
+    return ledger.followed_by(selector, choice.row, choice.facts)

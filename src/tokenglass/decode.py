@@ -18,6 +18,7 @@ from tokenglass.reading.limits import Limits
 from tokenglass.reading.paths import Path, Reader, Reading
 from tokenglass.recording import piece
 from tokenglass.select import Choice, Selector, TorchDraw
+from tokenglass.stages.row import Domain
 from tokenglass.text import Utf8Stream
 from tokenglass.types import FinishReason, Step, Vocabulary
 from tokenglass.types import Sequence as Written
@@ -136,6 +137,7 @@ def reader_of(
     plan: Plan,
     limits: Limits,
     sample: int = 0,
+    domain: Domain = "logits",
 ) -> Reader:
     """What reads the paths of one sample: the model, then the plan's chain."""
     return Reader.of(
@@ -145,6 +147,7 @@ def reader_of(
         plan.stages,
         limits,
         source=plan.source(sample),
+        domain=domain,
         negative_ids=plan.negative_ids,
         candidates=plan.with_candidates,
     )

@@ -47,8 +47,10 @@ def expand(
         for places in _batches([pair for pair in level if not _finished(pair[0], here)]):
             readings = session.writer.read([node for node, _ in places])
             for (node, share), reading in zip(places, readings, strict=True):
-                chosen = _children(reading, share, mass, p)[: max(0, left)]
+                wanted = _children(reading, share, mass, p)
+                chosen = wanted[:left]
                 left -= len(chosen)
+                stopped = "limit" if len(chosen) < len(wanted) else stopped
                 if not chosen:
                     ended.append((node, share))
                 following += [
@@ -56,14 +58,12 @@ def expand(
                 ]
         ended += [pair for pair in level if _finished(pair[0], here)]
         level = following
-        if left <= 0:
-            stopped = "limit"
-            break
-        if not level:
-            stopped = "p"
+        if stopped == "limit" or not level:
             break
     found = sorted([*ended, *level], key=lambda pair: -pair[1])
     leaves, shares = tuple(node for node, _ in found), tuple(share for _, share in found)
+    if stopped == "depth" and not level:
+        stopped = "end" if all(_finished(node, here) for node in leaves) else "p"
     return Expansion(here, leaves, shares, float(sum(shares)), len(session.tree) - before, stopped)
 
 
@@ -117,8 +117,8 @@ def sample(session: Session, n: int, *, max_new_tokens: int = 20) -> Samples:
     if session.config.mode != "sample" or session.config["rng"] != "tokenglass":
         raise ValueError("sample needs do_sample=True and rng='tokenglass'; set(do_sample=True) turns it on")
     here, before = session.node, len(session.tree)
-    first = max(1, here.samples)
-    here.samples = first + n
+    first = session.samples_drawn()
+    session.samples_drawn(first + n)
     pens = [session.writer.pen(here, first + i, max_new_tokens) for i in range(n)]
     at = {pen.sample: here for pen in pens}
     here.count += n
@@ -170,4 +170,6 @@ def play(
         step = session.step()
         assert isinstance(step, Step)
         steps.append(step)
-    return Play(tuple(steps), "length", f"{n} tokens written")
+    if session.finish_reason is not None:
+        return Play(tuple(steps), session.finish_reason, f"the text ended: {session.finish_reason}")
+    return Play(tuple(steps), "length", f"{n} {'token' if n == 1 else 'tokens'} written")

@@ -6,7 +6,6 @@ Turns prompts into ids and ids into results; the computing is the engine's, the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import config as configuration
+from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.chain import plan as make_plan
 from tokenglass.decode import decode, decode_samples, limits_of, reader_of, written
-from tokenglass.engines.base import Engine
-from tokenglass.reading.paths import Reading
+from tokenglass.engines.base import Engine, Floats
+from tokenglass.stages.ledger import Ledger
+from tokenglass.stages.row import Domain
 from tokenglass.types import Chain, EngineInfo, Generation, NextTokens, Showcase, Step, Tokenization
 
 if TYPE_CHECKING:
@@ -173,23 +174,28 @@ class Model:
         at = position % len(ids)
         read = ids[: at + 1]
         plan = self.plan(config, read)
-        limits = replace(limits_of(plan.config), max_new_tokens=plan.config.max_new_tokens)
-        reader = reader_of(self.engine, self.tokenizer, read, plan, limits)
-        return self.table(reader.read([reader.start()])[0], plan, n)
+        if plan.config.mode == "dola" or plan.config["token_healing"]:
+            name = "dola_layers" if plan.config.mode == "dola" else "token_healing"
+            raise ValueError(f"{name} shows only in what is written; use model.generate")
+        domain: Domain = "logprobs" if plan.config.mode in configuration.BEAMS else "logits"
+        reader = reader_of(self.engine, self.tokenizer, read, plan, limits_of(plan.config), domain=domain)
+        reading = reader.read([reader.start()])[0]
+        books = cut(reader, reading, plan.selector, plan.selector.start())
+        return self.table(read, reading.logits, books, plan, n)
 
-    def table(self, reading: Reading, plan: Plan, n: int) -> NextTokens:
-        """What was read, as a next-token table."""
-        ids, ledger = reading.path.ids, reading.ledger
+    def table(self, ids: tuple[int, ...], logits: Floats, books: Ledger, plan: Plan, n: int) -> NextTokens:
+        """What was read after some ids, and what the chain made of it, as a next-token table."""
+        changed = len(books.rows) > 1
         return NextTokens(
             prompt_ids=ids,
             position=len(ids) - 1,
-            logits=reading.logits,
+            logits=logits,
             n=n,
             vocabulary=self.tokenizer,
-            final=ledger.row.scores if plan.stages else None,
-            stages=ledger.stages if plan.stages else (),
+            final=books.row.scores if changed else None,
+            stages=books.stages if changed else (),
             config=plan.config.to_dict(),
-            books=ledger,
+            books=books,
         )
 
     # ---------------------------------------------------------------- text
@@ -264,7 +270,7 @@ class Model:
             ValueError: keywords that ask for no search, or a value outside its interval.
         """
         ids = self.prompt_ids(prompt, chat_template_kwargs)
-        plan = self.plan(config, ids)
+        plan, ids, _ = self._healed(self.plan(config, ids), config, ids)
         if plan.config.mode not in configuration.SEARCHES:
             raise ValueError(
                 "these keywords ask for no search; set num_beams, penalty_alpha with top_k, dola_layers, "
@@ -302,7 +308,9 @@ class Model:
         """Step, undo, redo, force and draw tokens by hand; see `Session`."""
         from tokenglass.session import Session
 
-        return Session(self, self.prompt_ids(prompt, chat_template_kwargs), config)
+        ids = self.prompt_ids(prompt, chat_template_kwargs)
+        _, ids, _ = self._healed(self.plan(config, ids), config, ids)
+        return Session(self, ids, config)
 
     # --------------------------------------------------------------- private
 

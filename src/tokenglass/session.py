@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
 from tokenglass.reading.paths import Reading
@@ -42,7 +43,9 @@ class Session:
         self.tree = Tree(prompt_ids, model.tokenizer)
         self.writer = TreeWriter.of(model, self.tree, config)
         self._redo: dict[int, Node] = {}
+        self._samples: dict[int, int] = {}
         self._known: Reading | None = None
+        self._ids: tuple[int, ...] | None = None
         self._stand_on(self.tree.root)
 
     def __repr__(self) -> str:
@@ -52,8 +55,10 @@ class Session:
 
     @property
     def node(self) -> Node:
-        """The place in the tree where the session stands."""
-        return self._here
+        """The place in the tree where the session stands; the one before, where another session pruned it."""
+        while self._at.pruned and self._at.parent is not None:
+            self._stand_on(self._at.parent)
+        return self._at
 
     @property
     def plan(self) -> Plan:
@@ -68,12 +73,14 @@ class Session:
     @property
     def steps(self) -> tuple[Step, ...]:
         """The steps that led here, oldest first."""
-        return self._here.steps()
+        return self.node.steps()
 
     @property
     def ids(self) -> tuple[int, ...]:
         """All ids, the prompt's included."""
-        return self.tree.ids(self._here)
+        if self._ids is None:
+            self._ids = self.tree.ids(self.node)
+        return self._ids
 
     @property
     def text(self) -> str:
@@ -83,12 +90,14 @@ class Session:
     @property
     def finish_reason(self) -> FinishReason | None:
         """Why the text ended here, or None while it may go on."""
-        return None if self._here.step is None else self._here.step.finish_reason
+        return self.writer.finish_reason(self.node)
 
     @property
     def next(self) -> NextTokens:
         """Which tokens may come next."""
-        return self.model.table(self._read(), self.plan, 10)
+        reading, plan = self._read(), self.plan
+        books = cut(self.writer.reader, reading, plan.selector, self.writer.selector_state(self.node))
+        return self.model.table(self.ids, reading.logits, books, plan, 10)
 
     # ----------------------------------------------------------------- moves
 
@@ -127,16 +136,14 @@ class Session:
             )
         steps: list[Step] = []
         while len(steps) < n and self.finish_reason is None:
-            again = reroll and not steps
-            sample = max(1, self._here.samples) if again else 0
-            steps.append(self._go(self.writer.pick(self._here, self._read(), sample)))
+            steps.append(self._draw_anew() if reroll and not steps else self._draw(0))
         return steps[0] if n == 1 else steps
 
     def undo(self, n: int = 1) -> Step | None:
         """Take back up to `n` tokens; returns the last one taken back, None at the prompt."""
         undone = None
         for _ in range(_count(n)):
-            here, parent = self._here, self._here.parent
+            here, parent = self.node, self.node.parent
             if parent is None:
                 break
             self._redo[parent.id], undone = here, here.step
@@ -147,7 +154,7 @@ class Session:
         """Put back up to `n` tokens that were taken back; returns the last one, None where there is none."""
         redone = None
         for _ in range(_count(n)):
-            child = self._redo.get(self._here.id)
+            child = self._redo.get(self.node.id)
             if child is None or child.pruned:
                 break
             self._stand_on(child)
@@ -160,7 +167,7 @@ class Session:
         Raises:
             ValueError: no such place, or it was pruned.
         """
-        found = self.tree.node(node.id if isinstance(node, Node) else node)
+        found = self._place(node)
         self._stand_on(found)
         for each in found.lineage():
             if each.parent is not None:
@@ -171,7 +178,7 @@ class Session:
         """Another session at this place of the same tree, free to go elsewhere; nothing is copied."""
         other = object.__new__(Session)
         other.__dict__.update(self.__dict__)
-        other._redo = dict(self._redo)
+        other._redo, other._samples = dict(self._redo), dict(self._samples)
         return other
 
     def set(self, **config: Any) -> GenerationConfig:
@@ -183,6 +190,8 @@ class Session:
             TypeError: an unknown keyword.
             ValueError: a value outside its interval, or a keyword that asks for a search.
         """
+        if config.get("token_healing"):
+            raise ValueError("token_healing heals the end of a prompt; give it when the session is made")
         given = {**self.writer.given, **config}
         if self.plan.config.seed is not None:
             given.setdefault("seed", self.plan.config.seed)
@@ -218,10 +227,7 @@ class Session:
             ValueError: the prompt, or no such place.
         """
         place = self._place(node)
-        gone = self.tree.prune(place)
-        if self._here.pruned and place.parent is not None:
-            self._stand_on(place.parent)
-        return gone
+        return self.tree.prune(place)
 
     # ------------------------------------------------------------ many at once
 
@@ -256,8 +262,11 @@ class Session:
 
     def _place(self, node: Node | int | str | None) -> Node:
         if node is None:
-            return self._here
-        return self.tree.node(node.id if isinstance(node, Node) else node)
+            return self.node
+        found = self.tree.node(node.id if isinstance(node, Node) else node)
+        if isinstance(node, Node) and node is not found:
+            raise ValueError(f"node {node.id} belongs to another session's tree; give one of this tree")
+        return found
 
     def _token_ids(self, token: int | str) -> list[int]:
         if isinstance(token, str):
@@ -271,26 +280,49 @@ class Session:
             raise ValueError(f"token id must be in [0, {size - 1}], got {token!r}")
         return [int(token)]
 
-    def _stand_on(self, node: Node, handle: Any = None) -> None:
-        """Be at a place; `handle` is the engine's for what comes before it, and saves a search."""
-        self._here, self._handle, self._known = node, handle, None
+    def _draw(self, sample: int) -> Step:
+        """The token that the configuration picks, with the luck of one sample."""
+        self.samples_drawn(sample + 1)
+        return self._go(*self.writer.pick(self.node, self._read(), sample))
+
+    def _draw_anew(self) -> Step:
+        """The same with a number that was not drawn here before, by this session or by `sample`."""
+        node, sample = self.node, max(1, self.samples_drawn())
+        drawn = {draw for _, _, draw, _ in node.children}
+        while self.writer.pick(node, self._read(), sample)[0].draw in drawn:
+            sample += 1
+        return self._draw(sample)
+
+    def samples_drawn(self, at_least: int = 0) -> int:
+        """How many different draws this session has made here; raised to `at_least`."""
+        known = max(self._samples.get(self.node.id, 0), at_least)
+        if known:
+            self._samples[self.node.id] = known
+        return known
+
+    def _stand_on(self, node: Node, ids: tuple[int, ...] | None = None, handle: Any = None) -> None:
+        """Be at a place; its ids and the engine's handle for what comes before it save a search."""
+        self._at, self._handle, self._known = node, handle, None
+        self._ids = ids
 
     def _read(self) -> Reading:
         """What the model and the chain say here."""
+        node = self.node
         if self._known is None:
-            path = self.writer.path_to(self._here, self._handle)
+            path = self.writer.path_to(node, self.ids, self._handle)
             self._known = self.writer.reader.read([path])[0]
         return self._known
 
     def _force(self, token_id: int) -> Step:
-        return self._go(self.writer.forced(self._here, self._read(), token_id))
-
-    def _go(self, choice: Choice) -> Step:
-        """Stand on the child for a choice."""
         reading = self._read()
-        child = self.writer.child(self._here, reading, choice)
-        self._redo[self._here.id] = child
-        self._stand_on(child, reading.heard.node)
+        return self._go(self.writer.forced(self.node, reading, token_id), reading)
+
+    def _go(self, choice: Choice, reading: Reading) -> Step:
+        """Stand on the child for a choice."""
+        node = self.node
+        child = self.writer.child(node, reading, choice)
+        self._redo[node.id] = child
+        self._stand_on(child, (*reading.path.ids, choice.token_id), reading.heard.node)
         assert child.step is not None
         return child.step
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isclose
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.asking import again, cut_by
@@ -19,7 +20,7 @@ from tokenglass.recording import piece
 from tokenglass.select import Choice
 from tokenglass.stages.base import start
 from tokenglass.text import Utf8Stream
-from tokenglass.types import Node, Step, Tree
+from tokenglass.types import FinishReason, Node, Step, Tree
 from tokenglass.types.trees import key
 
 if TYPE_CHECKING:
@@ -72,9 +73,15 @@ class TreeWriter:
 
     # ---------------------------------------------------------------- places
 
-    def path_to(self, node: Node, handle: Any = None) -> Path:
-        """Prompt and text up to a place, with what the chain remembers there."""
-        ids = self.tree.ids(node)
+    def path_to(self, node: Node, ids: tuple[int, ...] | None = None, handle: Any = None) -> Path:
+        """Prompt and text up to a place, with what the chain remembers there.
+
+        Args:
+            node: the place.
+            ids: all ids up to it, where they are known.
+            handle: the engine's for what comes before it, where it is known.
+        """
+        ids = self.tree.ids(node) if ids is None else ids
         return Path(ids, handle, states=self._states(node), tail=self.reader.tail(ids))
 
     def _states(self, node: Node) -> tuple[Any, ...]:
@@ -94,14 +101,29 @@ class TreeWriter:
         """What the model and the chain say at several places, in one run."""
         return self.reader.read([self.path_to(node) for node in nodes])
 
+    def finish_reason(self, node: Node) -> FinishReason | None:
+        """Why the text ends at a place by the present keywords, or None; its record keeps what held then."""
+        if node.step is None or node.parent is None:
+            return None
+        if node.config == self.config:
+            return node.step.finish_reason
+        return self.reader.reason(self.path_to(node.parent), node.step.id)
+
     # --------------------------------------------------------------- choices
 
-    def pick(self, node: Node, reading: Reading, sample: int) -> Choice:
-        """The token that the configuration picks at a place, with the random number of one sample."""
+    def pick(self, node: Node, reading: Reading, sample: int) -> tuple[Choice, Reading]:
+        """The token that the configuration picks at a place with the luck of one sample, and what it saw.
+
+        A stage that draws, as XTC does, judges by the same sample.
+        """
+        if sample:
+            reader = replace(self.reader, source=self.plan.source(sample))
+            (reading,) = reader.judge([reading.heard])
+        else:
+            reader = self.reader
         reading.ledger.require_alive(len(reading.path.ids))
-        reader = replace(self.reader, source=self.plan.source(sample)) if sample else self.reader
-        node.samples = max(node.samples, sample + 1)
-        return self.plan.selector.select(reading.row, reader.context(reading.path), self.selector_state(node))
+        state = self.selector_state(node)
+        return self.plan.selector.select(reading.row, reader.context(reading.path), state), reading
 
     def forced(self, node: Node, reading: Reading, token_id: int) -> Choice:
         """A token put there by a person."""
@@ -134,9 +156,19 @@ class TreeWriter:
         return known or self.child(node, reading, choice)
 
     def laid(self, node: Node, step: Step, pen: Pen) -> Node:
-        """The child for a step that a pen has just made."""
-        known = node.children.get(key(step, self.config))
-        return known or self._add(node, step, pen.path.states or (), pen.state, pen.stream.pending)
+        """The child for a step that a pen has just made; samples that wrote the same token share one.
+
+        Its record is the first sample's, and ends only where this writer's texts end.
+        """
+        for (token_id, origin, _, config), child in node.children.items():
+            same = (token_id, origin, config) == (step.id, step.origin, self.config)
+            if same and child.step is not None and isclose(child.step.p_final, step.p_final, rel_tol=1e-3):
+                return child
+        stream = Utf8Stream()
+        stream.feed(node.pending)
+        reason = self.reader.reason(self.path_to(node), step.id)
+        step = replace(step, text=piece(stream, step.token), finish_reason=reason)
+        return self._add(node, step, pen.path.states or (), pen.state, stream.pending)
 
     def pen(self, node: Node, sample: int, max_new_tokens: int) -> Pen:
         """A pen at a place, for one sample."""

@@ -1,8 +1,8 @@
 """Broken traces and records: cut anywhere, flipped anywhere, or built to waste memory and time.
 
-A child process takes all cases of a kind. A case must end with a result or with a `TraceError` of one line, within
-seconds of CPU time, and the child's memory may not grow by more than 200 MB. Seeds are fixed; a failing case is
-named by its number.
+A child process takes all cases of a kind. A case must end with a result or with a `TraceError` of one line,
+within seconds of CPU time, and the child's memory may not grow by more than 200 MB. Seeds are fixed; a
+failing case is named by its number.
 """
 
 from __future__ import annotations

@@ -164,6 +164,21 @@ def test_a_merge_across_the_boundary_is_said(smollm2: Any) -> None:
     assert [token.text for token in merged.tokens] == ["me"] and not apart.notes
 
 
+def test_a_continuation_gets_no_space_in_front(smollm2: Any) -> None:
+    """A tokenizer that puts a space before a text does so at its beginning only, not before what goes on."""
+    import tokenglass as tg
+
+    spaced = tg.load_tokenizer("smollm2", add_prefix_space=True)
+    assert spaced.encode("Yes").tokens[0].bytes == b" Yes"
+    options = ["Yes", " Yes", "né 👍", "\n"]
+    for row, want in zip(
+        score_options(smollm2.engine, spaced, [504], options).rows,
+        score_options(smollm2.engine, smollm2.tokenizer, [504], options).rows,
+        strict=True,
+    ):
+        assert (row.tokens, row.logprob) == (want.tokens, want.logprob)
+
+
 # ---------------------------------------------------------------------------------------------- memory
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import ByteTokenizer
+from tests.support import EOS, ByteTokenizer
 from tokenglass.engines.base import Prefix
 from tokenglass.engines.table import TableEngine
 from tokenglass.errors import ContextOverflow
@@ -24,7 +24,7 @@ from tokenglass.views.html import to_html
 from tokenglass.views.terminal import to_text
 
 TOKENIZER: Any = ByteTokenizer()
-BOS = 256
+BOS = EOS  # the one control token of this vocabulary
 # One distribution in every place: a with 1/2, b with 1/4, c and d with 1/8; nothing else exists.
 HALVES = {97: 0.5, 98: 0.25, 99: 0.125, 100: 0.125}
 
@@ -300,6 +300,8 @@ def test_options_may_be_ids() -> None:
     got = score_options(engine(), TOKENIZER, [97], [[98, 97], (99,)])
     assert [row.text for row in got.rows] == ["ba", "c"]
     assert [-log2(row.p) for row in got.rows] == pytest.approx([3, 3], abs=1e-6)
+    half, end = score_options(engine(remembers), TOKENIZER, [97], [list("👍".encode()[:2]), [EOS]]).rows
+    assert (half.n_bytes, end.n_bytes, end.logprob_per_byte) == (2, 0, None)  # half a character; no text
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.unit.trace_samples import NAMES, bits, contents, header, step, tree, validator, written
 from tokenglass.errors import TraceError
 from tokenglass.stages.context import Window
-from tokenglass.traces import Journal, Other, RecordedVocabulary, read, steps
+from tokenglass.traces import Journal, Other, RecordedVocabulary, read, steps, tree_of
 from tokenglass.traces.values import decode, encode
 from tokenglass.types import Removal, Stage, Step, Token
 
@@ -106,7 +106,7 @@ def any_step(draw: Any) -> Step:
         logprob=draw(st.floats(max_value=0.0) | st.just(nan)),
         logsumexp=draw(st.sampled_from([nan, inf, 0.1])),
         rank=draw(st.integers(1, 10**6)),
-        origin=draw(st.sampled_from(["greedy", "sampled", "forced", "draft"])),
+        origin=draw(st.sampled_from(["greedy", "sampled", "forced", "draft", "expanded"])),
         top_ids=np.array(ids, np.int64),
         top_logits=np.array(draw(st.lists(f32, min_size=width, max_size=width)), np.float32),
         top_final=np.array(draw(st.lists(floats, min_size=width, max_size=width)), np.float64),
@@ -187,7 +187,9 @@ def test_a_trace_comes_back(tmp_path: Path) -> None:
     assert (trace.nodes[4].name, trace.nodes[4].notes) == ("=cmd|' /C calc'!A0", ["first", "second | `x`"])
     assert [n.id for n in trace.nodes if n.pruned] == [2, 3]
     assert (trace.given, trace.config) == ({"top_k": 3}, {"top_k": 3, "temperature": 1.0})
-    assert [e.kind for e in trace.events][-5:] == ["name", "note", "note", "prune", "set"]
+    assert [e.kind for e in trace.events][-6:] == ["name", "note", "note", "prune", "counts", "set"]
+    assert (trace.nodes[1].samples, trace.nodes[1].count) == (2, 5)
+    assert trace.configs == [header().given, {"top_k": 3}]
     assert trace.vocabulary.token(10) == NAMES.token(10)  # the prompt's
 
 
@@ -198,7 +200,7 @@ def test_every_line_is_as_the_schema_says(tmp_path: Path) -> None:
     validate = validator()
     lines = path.read_bytes().splitlines()
     kinds = [validate(line).get("event", "header") for line in lines]
-    assert set(kinds) == {"header", "step", "goto", "set", "name", "note", "prune", "close"}
+    assert set(kinds) == {"header", "step", "goto", "set", "counts", "name", "note", "prune", "close"}
     assert all(line.isascii() for line in lines)
 
 
@@ -225,16 +227,60 @@ def test_the_schema_travels_with_the_package() -> None:
     assert json.loads(text)["title"] == "tokenglass.trace/1"
 
 
-def test_the_same_token_chosen_another_way_replaces_its_step(tmp_path: Path) -> None:
+def test_the_schema_knows_the_words_of_the_types() -> None:
+    from typing import get_args
+
+    from tests.unit.trace_samples import SCHEMA
+    from tokenglass.types import FinishReason, Kind, Origin
+
+    known = json.loads(SCHEMA.read_text())["$defs"]
+    assert known["step"]["properties"]["origin"]["enum"] == list(get_args(Origin))
+    assert known["step"]["properties"]["finish_reason"]["enum"] == [None, *get_args(FinishReason)]
+    assert known["token"]["oneOf"][1]["prefixItems"][1]["enum"] == list(get_args(Kind))
+
+
+def test_steps_beside_the_way_and_under_other_keywords(tmp_path: Path) -> None:
     def fill(journal: Journal) -> None:
         journal.step(1, 0, step(1))
-        journal.step(2, 1, step(2))
-        journal.step(1, 0, replace(step(1), origin="forced", draw=None))
+        journal.step(2, 1, step(2), stay=True)
+        journal.set(1, {"top_k": 3}, {})
+        journal.step(3, 1, step(3), config=1, stay=True)
+        journal.set(0, dict(header().given), {})
 
     trace = read(written(tmp_path / "t.jsonl", fill))
-    again, below = trace.nodes[1].step, trace.nodes[2].parent
-    assert again is not None and again.origin == "forced" and below is trace.nodes[1]
-    assert len(trace.nodes) == 3 and trace.here.id == 1
+    assert trace.here.id == 1 and [node.config for node in trace.nodes] == [0, 0, 0, 1]
+    assert len(trace.configs) == 2 and trace.given == header().given
+
+
+def test_the_tree_of_a_trace(tmp_path: Path) -> None:
+    """The session's own tree, from the file: places, names, counts, what was pruned, halves of characters."""
+
+    def fill(journal: Journal) -> None:
+        tree(journal)
+        half = replace(step(9), token=Token(9, b"\xe2\x82"))
+        rest = replace(step(8), token=Token(8, b"\xac!"))
+        journal.step(5, 4, half, config=1)
+        journal.step(6, 5, rest)
+
+    made = tree_of(read(written(tmp_path / "t.jsonl", fill)))
+    assert made.prompt_ids == (10, 7) and [node.id for node in made] == [0, 1, 4, 5, 6]
+    assert [node.id for node in made.root.below()] == [0, 1, 4, 5, 6] and len(made) == 7
+    four = made.node("=cmd|' /C calc'!A0")
+    assert (four.id, four.notes, four.depth) == (4, ["first", "second | `x`"], 2)
+    assert four.step is not None and contents(four.step) == contents(step(4, text="<4>"))
+    assert [made.node(n).pending for n in (4, 5, 6)] == [b"", b"\xe2\x82", b""]
+    assert (made.node(1).samples, made.node(1).count, made.node(5).config) == (2, 5, 1)
+    assert made.configs == [header().given, {"top_k": 3}]
+    with pytest.raises(ValueError, match="node 3 was pruned"):
+        made.node(3)
+    added = made.add(four, step(30))
+    assert added.id == 7  # numbers of pruned places are not used again
+
+
+def test_a_step_that_stands_there_twice(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.jsonl", lambda j: (j.step(1, 0, step(1)), j.step(2, 0, step(1)))[0])
+    with pytest.raises(TraceError, match="line 3: its step stands there already"):
+        tree_of(read(path))
 
 
 def test_a_journal_goes_on(tmp_path: Path) -> None:
@@ -254,9 +300,10 @@ def test_a_journal_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda j: j.step(3, 0, step()), r"node must be in \[0, 1\], got 3"),
+        (lambda j: j.step(3, 0, step()), "node must be 2, the next one, got 3"),
         (lambda j: j.step(2, 2, step()), r"parent must be in \[0, 1\], got 2"),
-        (lambda j: j.step(1, 1, step()), "node 1 has parent 0, not 1"),
+        (lambda j: j.step(2, 1, step(), config=1), r"config must be in \[0, 0\], got 1"),
+        (lambda j: j.set(2, {}, {}), r"index must be in \[0, 1\], got 2"),
         (lambda j: j.goto(-1), r"node must be in \[0, 1\], got -1"),
         (lambda j: j.name(True, "x"), r"node must be in \[0, 1\], got True"),
     ],
@@ -281,7 +328,7 @@ def test_what_cannot_be_recorded_is_one_line(tmp_path: Path) -> None:
     with Journal.create(tmp_path / "t.jsonl", header(), NAMES) as journal:
         for value in (endless, deep, 10**5000):
             with pytest.raises(TraceError, match="cannot record this") as caught:
-                journal.set({"x": value}, {})
+                journal.set(1, {"x": value}, {})
             assert str(caught.value).isprintable()
         journal.goto(0)
     assert len(read(tmp_path / "t.jsonl").events) == 1
@@ -337,4 +384,4 @@ def test_unknown_fields_and_events_are_kept(tmp_path: Path) -> None:
 
 
 def test_tree_sample_is_what_the_docstring_says(tmp_path: Path) -> None:
-    assert len(read(written(tmp_path / "t.jsonl", tree)).events) == 10
+    assert len(read(written(tmp_path / "t.jsonl", tree)).events) == 11

@@ -28,7 +28,7 @@ class Place:
     id: int
     parent: Place | None = None
     step: Step | None = None
-    name: str | None = None
+    name: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -95,6 +95,24 @@ def test_candidate_rows() -> None:
     rows = list(candidate_table({"s": [Place(0), Place(1, Place(0), other)]}))
     last = rows[-1]
     assert len(rows) == 9 and (last["rank"], last["token_id"], last["chosen"]) == (812, 1999, True)
+
+
+def test_tables_of_a_session() -> None:
+    """A session's own tree goes in as it is."""
+    from tests.support import model, writes
+
+    session = model(writes("hello")).session("h")
+    session.step(2)
+    session.undo()
+    session.step(token="x")
+    session.name("end")
+    rows = list(tree_table({"s": session.tree}))
+    assert [(r["node"], r["parent"], r["depth"], r["token"], r["name"]) for r in rows] == [
+        (0, None, 0, None, None),
+        (1, 0, 1, "e", None),
+        (2, 1, 2, "l", None),
+        (3, 1, 2, "x", "end"),
+    ]
 
 
 def test_tables_of_a_trace(tmp_path: Path) -> None:

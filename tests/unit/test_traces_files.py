@@ -50,9 +50,9 @@ def test_cut_at_any_byte_of_the_last_line(path: Path) -> None:
         path.write_bytes(whole[:end])
         trace = read(path)
         assert path.read_bytes() == whole[:end]  # reading changes nothing
-        assert len(trace.events) == 9 and trace.sound_bytes == start
+        assert len(trace.events) == 10 and trace.sound_bytes == start
         assert trace.torn == (
-            "" if end == start else f"line 11 was left out: it breaks off after {end - start} bytes"
+            "" if end == start else f"line 12 was left out: it breaks off after {end - start} bytes"
         )
         journal, _ = Journal.resume(path)
         with journal:
@@ -64,10 +64,10 @@ def test_cut_at_any_byte_of_the_last_line(path: Path) -> None:
 def test_zeros_that_a_power_failure_left_are_a_torn_line(path: Path) -> None:
     with open(path, "ab") as file:
         file.write(bytes(4096))
-    assert read(path).torn == "line 12 was left out: it breaks off after 4,096 bytes"
+    assert read(path).torn == "line 13 was left out: it breaks off after 4,096 bytes"
     with open(path, "ab") as file:
         file.write(b"\n")
-    assert read(path).torn.startswith("line 12 was left out: it is no JSON")
+    assert read(path).torn.startswith("line 13 was left out: it is no JSON")
 
 
 def test_a_changed_last_line_is_left_out(path: Path) -> None:
@@ -109,11 +109,11 @@ def test_a_changed_digit_in_the_middle_is_refused(path: Path) -> None:
             b'{"n":2,"event":"step","node":2,"parent":5,"step":{}}\n',
             r"line 3: parent must be in \[0, 1\], got 5",
         ),
-        (b'{"n":2,"event":"step","node":1,"parent":1,"step":{}}\n', "line 3: node 1 had another parent"),
+        (b'{"n":2,"event":"step","node":1,"parent":1,"step":{}}\n', "line 3: node must be 2, got 1"),
         (b'{"n":2,"event":"step","node":2,"parent":1,"step":[]}\n', "line 3: its step is no object"),
         (b'{"n":2,"event":"note","node":1,"note":7}\n', "line 3: a text is wanted, got int"),
         (
-            b'{"n":2,"event":"set","given":{"a":{"$tuple":3}},"config":{}}\n',
+            b'{"n":2,"event":"set","index":1,"given":{"a":{"$tuple":3}},"config":{}}\n',
             "line 3: 'int' object is not iterable",
         ),
         (
@@ -264,7 +264,7 @@ def test_links_and_pipes(path: Path, tmp_path: Path) -> None:
     link, pipe = tmp_path / "link.jsonl", tmp_path / "pipe.jsonl"
     link.symlink_to(path)
     os.mkfifo(pipe)
-    assert len(read(link).events) == 10  # reading follows
+    assert len(read(link).events) == 11  # reading follows
     assert "cannot be written" in refusal(lambda: Journal.resume(link))
     assert "exists already" in refusal(lambda: Journal.create(link, header(), NAMES))
     for call in (
@@ -275,7 +275,7 @@ def test_links_and_pipes(path: Path, tmp_path: Path) -> None:
     ):
         assert "cannot be" in refusal(call)
     assert "not a regular file" in refusal(lambda: Journal.create(pipe, header(), NAMES, replace=True))
-    assert len(read(path).events) == 10
+    assert len(read(path).events) == 11
 
 
 @pytest.mark.skipif(os.geteuid() == 0 if hasattr(os, "geteuid") else True, reason="root writes anywhere")
@@ -285,7 +285,7 @@ def test_a_read_only_folder(path: Path) -> None:
         assert "cannot be written" in refusal(
             lambda: Journal.create(path.parent / "new.jsonl", header(), NAMES)
         )
-        assert len(read(path).events) == 10
+        assert len(read(path).events) == 11
     finally:
         path.parent.chmod(0o700)
 
@@ -421,9 +421,9 @@ def test_limits_hold_for_who_writes_and_who_reads(path: Path, monkeypatch: pytes
     before = path.read_bytes()
     for module, name, limit, message in [
         (storage, "MAX_FILE", len(before) + 10, "has reached the 0 MiB a trace may have; begin another"),
-        (lines, "MAX_LINES", 11, "a trace may have 11 lines"),
+        (lines, "MAX_LINES", 12, "a trace may have 12 lines"),
         (lines, "MAX_ITEMS", 8, "it has more than the 8 entries allowed"),
-        (lines, "MAX_ALL_ITEMS", 900, "900 entries, it has more"),
+        (lines, "MAX_ALL_ITEMS", 1000, "1,000 entries, it has more"),
         (lines, "MAX_LINE", 60, "bytes, more than the 60 allowed"),
     ]:
         journal, _ = Journal.resume(path)
@@ -509,6 +509,6 @@ def test_a_killed_save_leaves_a_whole_file(tmp_path: Path) -> None:
         process.kill()
         process.communicate()
         trace = read(path)
-        assert len(trace.events) in (10, 11) and trace.torn == ""  # with the closing event or without
+        assert len(trace.events) in (11, 12) and trace.torn == ""  # with the closing event or without
     Journal.create(path, header(), NAMES, replace=True).close()
     assert leftovers(tmp_path) == ["t.jsonl"]  # what the killed ones left is gone

@@ -1,7 +1,7 @@
 """Records of other programs: what they say comes over, what they do not say stays unknown.
 
-`foreign_records/llamacpp_*` are answers of llama.cpp's own server (2026-10) over the embedded model. The other
-forms are written after OpenAI's and vLLM's documentation.
+`foreign_records/llamacpp_*` are answers of llama.cpp's own server (2026-10) over the embedded model. The
+other forms are written after OpenAI's and vLLM's documentation.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def test_llamacpp_streams() -> None:
 
 
 def test_llamacpp_raw_is_the_models_own(smollm2: Any) -> None:
-    """What the record calls the model's own is what the model says; llama.cpp rounds activations to 8 bits."""
+    """What the record calls the model's own is what the model says; llama.cpp rounds a little."""
     step = first(import_responses(load("llamacpp_raw.json")))[0]
     known = smollm2.next_tokens("The capital of France is")
     for token in step.top:

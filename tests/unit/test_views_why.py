@@ -107,6 +107,15 @@ def column(*of_like: float) -> list[list[float]]:
             "·like was guessed ahead and accepted: the likeliest by the model (20.7 %); it ends the text.",
         ),
         (
+            step(10, origin="expanded"),
+            "·were was unfolded to look ahead: 3rd likeliest by the model (9.52 %).",
+        ),
+        (
+            step(10, origin="expanded", p_final=0.3, finish_reason="eos"),
+            "·were was unfolded to look ahead: 3rd likeliest by the model (9.52 %), "
+            "30.0 % after the chain; it ends the text.",
+        ),
+        (
             step(9),
             "·have was the search's choice: 2nd likeliest by the model (10.8 %); "
             "by itself ·like was likelier there (20.7 %).",
@@ -120,7 +129,7 @@ def column(*of_like: float) -> list[list[float]]:
     ids=[
         *("greedy", "near-tie", "no-trail", "removed", "removed-by-a-stage-that-ranks-nothing", "demoted"),
         *("never-fell", "sampled", "favourite-gone", "narrow-cell", "residual", "no-draw", "forced", "draft"),
-        *("beam", "beam-after-a-chain"),
+        *("expanded", "expanded-after-a-chain", "beam", "beam-after-a-chain"),
     ],
 )
 def test_why_is_one_sentence_of_numbers(choice: Step, sentence: str) -> None:
@@ -140,7 +149,7 @@ def test_stage_names_of_others_are_made_safe() -> None:
     assert fallen(Removal("a\nb", 3, 0.5)) == "removed by a⏎b at rank 3, was 50.0 %"
 
 
-@pytest.mark.parametrize("origin", ["greedy", "sampled", "forced", "draft"])
+@pytest.mark.parametrize("origin", ["greedy", "sampled", "forced", "draft", "expanded"])
 def test_a_step_without_candidates_or_numbers_still_has_a_sentence(origin: str) -> None:
     """An engine that shows one token only, and a row whose probabilities are no numbers."""
     bare = step(

@@ -155,7 +155,8 @@ def tree(journal: Journal) -> None:
     journal.note(4, "first")
     journal.note(4, "second | `x`")
     journal.prune(2)
-    journal.set({"top_k": 3}, {"top_k": 3, "temperature": 1.0})
+    journal.counts(1, 2, 5)
+    journal.set(1, {"top_k": 3}, {"top_k": 3, "temperature": 1.0})
 
 
 def written(path: Path, fill: Callable[[Journal], None] = tree) -> Path:

@@ -22,7 +22,9 @@ from tokenglass.types import (
     Step,
     Token,
     Tokenization,
+    Tree,
 )
+from tokenglass.types.growth import Expansion, Play, Samples
 
 WORDS = [
     b"Once",
@@ -276,6 +278,39 @@ CHAIN = Chain(
     code="# drawn by other random numbers than torch's\noutput = model.generate(\n    **inputs,\n)",
 )
 BARE_CHAIN = Chain("greedy", "transformers", (), ChainStage("greedy", {}), {}, {})
+
+
+def tree() -> Tree:
+    """Two texts with a branch, labels, nasty tokens, a count, a pruned place and a lone long chain."""
+    made = Tree(PROMPT_IDS, VOCABULARY)
+    made.config_index({"do_sample": True, "top_p": float("nan")})
+    like = made.add(made.root, step(8))
+    comma = made.add(like, step(4, 9))
+    made.add(made.add(comma, step(9, 10, p_final=0.5)), step(10, 11, p_final=0.25, finish_reason="length"))
+    by_hand = made.add(comma, step(11, 10, origin="forced", p_final=0.0))
+    drawn = made.add(made.root, step(9, origin="sampled", draw=0.4133, cdf=(0.344, 0.495), p_final=0.151))
+    for token_id in range(11, 11 + len(NASTY)):
+        by_hand = made.add(by_hand, step(token_id, 11, origin="forced"))
+    ahead = [made.add(drawn, step(i, 9, origin="expanded")) for i in (8, 0)]
+    made.prune(made.add(drawn, step(10, 9, origin="expanded")))
+    drawn.count, ahead[0].count = 1234, 3
+    like.name, ahead[1].name = "the \u202eodd\nway", "0"
+    by_hand.notes += ["see\x1b[2J\nbelow", "漢字"]
+    return made
+
+
+TREE = tree()
+BUSHY = Tree(PROMPT_IDS, VOCABULARY)
+_place = BUSHY.root
+for _depth in range(12):  # a comb: deeper than branches are drawn, and more lines than are shown
+    for _other in range(17):
+        BUSHY.add(_place, step(_other, 8 + _depth))
+    _place = BUSHY.add(_place, step(17, 8 + _depth))
+_ENDS = TREE.leaves()
+EXPANSION = Expansion(TREE.root, tuple(_ENDS), (0.25, 0.125, 1e-9, 0.0), 0.375000001, 3, "limit")
+SAMPLED_ENDS = Samples(TREE.node(1), (TREE.node(4), TREE.node(2)), (1, 3), 2)
+MANY_ENDS = Expansion(BUSHY.root, tuple(BUSHY.leaves()), (0.001,) * 205, 0.205, 216, "depth")
+PLAY = Play((GREEDY, SAMPLED), "watched", "\u202e<b> is at rank 3 with 9.52%")
 RESULTS = {
     "sentence": SENTENCE,
     "nasty_text": NASTY_TEXT,
@@ -294,4 +329,11 @@ RESULTS = {
     "generation": GENERATION,
     "beams": BEAMS,
     "info": INFO,
+    "tree": TREE,
+    "bushy_tree": BUSHY,
+    "tree_expanded": EXPANSION,
+    "tree_many_ends": MANY_ENDS,
+    "tree_sampled": SAMPLED_ENDS,
+    "tree_played": PLAY,
+    "tree_not_played": Play((), "entropy", "entropy 5.21 bits"),
 }

@@ -156,7 +156,7 @@ def _compared(kind: Kind, a: Run, b: Run, n: int) -> Comparison:
 
 
 def _side(run: Run, generation: Generation) -> Side:
-    return Side(run.model.info.name, run.keywords, generation)
+    return Side(run.model.info, run.keywords, generation)
 
 
 def _prompt_pairs(a: Run, b: Run, by_token: bool) -> list[alignment.Pair]:
@@ -247,7 +247,7 @@ def _chained(run: Run, written: Sequence[int], count: int) -> Iterator[NDArray[n
     if plan.stages and plan.config.mode in BEAMS:
         reader = replace(reader, domain="logprobs")
     path, state = reader.start(), plan.selector.start()
-    for token_id in written[:count]:
+    for i in range(count):
         reading = reader.read([path])[0]
         reading.ledger.require_alive(len(path.ids))
         row = reading.row
@@ -255,7 +255,7 @@ def _chained(run: Run, written: Sequence[int], count: int) -> Iterator[NDArray[n
             choice = plan.selector.select(row, reader.context(path), state)
             row, state = choice.row, choice.state
         yield row.scores
-        path = Path((*path.ids, token_id), reading.heard.node, states=reading.ledger.states)
+        path = Path((*path.ids, *written[i : i + 1]), reading.heard.node, states=reading.ledger.states)
 
 
 # ----------------------------------------------------------------------------------------------- findings

@@ -20,7 +20,7 @@ from tokenglass.types.comparison import Difference, Shift
 LN2 = log(2.0)
 LogProbs = NDArray[Any]  # (outcomes,) float64, natural logs, -inf where ruled out
 Namer = Callable[[int], Token]
-_NO_MATTER = 700.0  # exp of more would overflow; what is that much likelier elsewhere weighs under exp(-700)
+_ENOUGH = 40.0  # a term e**40 times smaller than its partner is below float64's rounding of the sum
 
 
 def log_probs(scores: NDArray[Any]) -> LogProbs:
@@ -43,28 +43,27 @@ def kl_bits(log_a: LogProbs, log_b: LogProbs) -> float:
     >>> kl_bits(sure, even), kl_bits(even, sure)
     (1.0, inf)
     """
-    alive = log_a > -inf
-    mine, other = log_a[alive], log_b[alive]
-    if (other == -inf).any():
+    if log_a.min() == -inf:
+        alive = log_a > -inf
+        log_a, log_b = log_a[alive], log_b[alive]
+    if log_b.min() == -inf:
         return inf
-    return max(0.0, float((np.exp(mine) * (mine - other)).sum())) / LN2
+    return max(0.0, float(np.dot(np.exp(log_a), log_a - log_b))) / LN2
 
 
 def js_bits(log_a: LogProbs, log_b: LogProbs) -> float:
     """Jensen-Shannon divergence in bits: mean KL of both to their mixture, in [0, 1].
 
-    >>> js_bits(np.array([0.0, -np.inf]), np.array([-np.inf, 0.0]))
+    >>> round(js_bits(np.array([0.0, -np.inf]), np.array([-np.inf, 0.0])), 12)
     1.0
     """
-    return min(1.0, max(0.0, (_to_mixture(log_a, log_b) + _to_mixture(log_b, log_a)) / (2.0 * LN2)))
-
-
-def _to_mixture(log_a: LogProbs, log_b: LogProbs) -> float:
-    """KL(a || (a + b) / 2) in nats; log(p_a / m) = -log1p((p_b / p_a - 1) / 2) is exact for near p_b."""
-    alive = log_a > -inf
-    mine = log_a[alive]
-    apart = np.minimum(log_b[alive] - mine, _NO_MATTER)
-    return -float((np.exp(mine) * np.log1p(np.expm1(apart) / 2.0)).sum())
+    with np.errstate(invalid="ignore"):
+        apart = np.clip(log_b - log_a, -_ENOUGH, _ENOUGH)
+    apart[np.isnan(apart)] = 0.0  # ruled out by both
+    # ln(m / p_a) for the mixture m = (p_a + p_b) / 2, exact also where the two are nearly equal
+    to_mixture = np.log1p(np.expm1(apart) / 2.0)
+    nats = np.dot(np.exp(log_b), apart - to_mixture) - np.dot(np.exp(log_a), to_mixture)
+    return min(1.0, max(0.0, float(nats) / (2.0 * LN2)))
 
 
 def tv(log_a: LogProbs, log_b: LogProbs) -> float:

@@ -121,7 +121,7 @@ def _ids(name: str, value: Any, vocab_size: int) -> tuple[int, ...]:
         whole = isinstance(token, int) and not isinstance(token, bool)
         right = whole and token >= 0 and (not vocab_size or token < vocab_size)
         require(right, name, f"ids in [0, {most}]", token)
-    return tuple(dict.fromkeys(ids)) if name == "eos_token_id" else tuple(ids)
+    return tuple(ids)
 
 
 def _phrases(name: str, value: Any, vocab_size: int) -> None:

@@ -239,4 +239,5 @@ def best_possible(
         length_penalty: exponent of the length.
     """
     reach = most if early_stopping == "never" and length_penalty > 0.0 else length
-    return np.float32(total / np.float32(reach**length_penalty))
+    with np.errstate(over="ignore"):  # a masked total stays masked
+        return np.float32(total / np.float32(reach**length_penalty))

@@ -14,6 +14,7 @@ from tokenglass.traces.journal import Journal
 from tokenglass.traces.reading import Event, Trace, TraceNode, read
 from tokenglass.traces.rows import Table, TreeNode, candidate_table, tree_table
 from tokenglass.traces.storage import TraceInUse
+from tokenglass.traces.trees import tree_of
 from tokenglass.traces.values import Other
 from tokenglass.traces.vocabulary import RecordedVocabulary
 
@@ -39,5 +40,6 @@ __all__ = [
     "foreign_table",
     "import_responses",
     "read",
+    "tree_of",
     "tree_table",
 ]

@@ -70,8 +70,8 @@ def encode_header(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
         "model": model,
         "prompt_ids": list(header.prompt_ids),
         "prompt_text": header.prompt_text,
-        "config": _members(header.config),
-        "given": _members(header.given),
+        "config": encode_members(header.config),
+        "given": encode_members(header.given),
         "tokens": {str(token_id): encode_token(token) for token_id, token in tokens.items()},
     }
 
@@ -118,7 +118,7 @@ def check_schema(schema: Any, name: str) -> None:
         )
 
 
-def _members(values: Mapping[str, Any]) -> dict[str, Any]:
+def encode_members(values: Mapping[str, Any]) -> dict[str, Any]:
     """The values in their JSON form under their own names, whatever those are."""
     return {str(key): encode(value) for key, value in values.items()}
 

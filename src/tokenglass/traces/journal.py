@@ -13,26 +13,25 @@ from typing import Any
 
 from tokenglass.errors import TraceError
 from tokenglass.files.tensors import shown
-from tokenglass.traces.header import Header, encode_header
+from tokenglass.traces.header import Header, encode_header, encode_members
 from tokenglass.traces.lines import Budget, write_line
 from tokenglass.traces.reading import Trace, parse
 from tokenglass.traces.steps import Definitions, encode_step
 from tokenglass.traces.storage import AppendFile
-from tokenglass.traces.values import encode
 from tokenglass.types import Step, Vocabulary
 
 
 class Journal:
     """A trace open for writing, by one process at a time; `create` or `resume` one.
 
-    Usable with `with`, which lets go of the file at the end. Node numbers are checked: a step makes node
-    number `len(nodes)`, or writes a known one anew below the same parent.
+    Usable with `with`, which lets go of the file at the end. Node and keyword numbers are checked, so that no
+    event is written that cannot be read.
     """
 
     def __init__(self, file: AppendFile) -> None:
         self._file, self._known, self._budget = file, Definitions(), Budget()
         self._number = 0
-        self._parents: list[int | None] = [None]
+        self._n_nodes, self._n_configs = 1, 1
         self._sync = True
 
     @classmethod
@@ -91,7 +90,7 @@ class Journal:
         journal = cls(file)
         journal._known, journal._budget = trace.definitions, trace.budget
         journal._number = len(trace.events)
-        journal._parents = [None if node.parent is None else node.parent.id for node in trace.nodes]
+        journal._n_nodes, journal._n_configs = len(trace.nodes), len(trace.configs)
         return journal, trace
 
     def __enter__(self) -> Journal:
@@ -107,42 +106,61 @@ class Journal:
 
     # ---------------------------------------------------------------- events
 
-    def step(self, node: int, parent: int, step: Step) -> None:
-        """A token was written, at a new node or in another way at a known one; the session stands there now.
+    def step(self, node: int, parent: int, step: Step, *, config: int = 0, stay: bool = False) -> None:
+        """A token was written at a new node.
+
+        Args:
+            node: its number, the next one.
+            parent: the node before.
+            step: what was written.
+            config: number of the keywords it was written under; see `set`.
+            stay: the session did not go there.
 
         Raises:
             TraceError: the disk did not take it; the file is as before.
         """
         self._check(parent, "parent")
-        new = node == len(self._parents)
-        if not new and self._parents[self._check(node)] != parent:
-            raise ValueError(f"node {node} has parent {self._parents[node]}, not {parent}")
+        if type(node) is not int or node != self._n_nodes:
+            raise ValueError(f"node must be {self._n_nodes}, the next one, got {node!r}")
+        if type(config) is not int or not 0 <= config < self._n_configs:
+            raise ValueError(f"config must be in [0, {self._n_configs - 1}], got {config!r}")
         try:
             record, define = encode_step(step, self._known)
         except (ValueError, RecursionError) as error:
             raise self._unwritten(error) from error
-        event = {"event": "step", "node": node, "parent": parent, "step": record}
-        self._event(event | ({"define": define} if define else {}))
-        if new:
-            self._parents.append(parent)
+        event = {"event": "step", "node": node, "parent": parent, "config": config, "step": record}
+        more = {"stay": True} if stay else {}
+        self._event(event | more | ({"define": define} if define else {}))
+        self._n_nodes += 1
 
     def goto(self, node: int) -> None:
         """The session stands elsewhere: after an undo, a redo or a jump."""
         self._event({"event": "goto", "node": self._check(node)})
 
-    def set(self, given: Mapping[str, Any], config: Mapping[str, Any]) -> None:
-        """Keywords were changed: all that are given now, and the effective configuration."""
+    def set(self, index: int, given: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+        """Keywords were changed.
+
+        Args:
+            index: number of this set of keywords: the next one, or that of a set used before. The header's
+                is 0.
+            given: all keywords that are given now.
+            config: the effective configuration.
+        """
+        if type(index) is not int or not 0 <= index <= self._n_configs:
+            raise ValueError(f"index must be in [0, {self._n_configs}], got {index!r}")
         try:
-            now = {
-                name: {str(k): encode(v) for k, v in values.items()}
-                for name, values in (("given", given), ("config", config))
-            }
+            members = {"given": encode_members(given), "config": encode_members(config)}
         except RecursionError as error:
             raise self._unwritten(error) from error
-        self._event({"event": "set", **now})
+        self._event({"event": "set", "index": index, **members})
+        self._n_configs = max(self._n_configs, index + 1)
 
-    def name(self, node: int, name: str | None) -> None:
-        """A node was named; None takes its name away."""
+    def counts(self, node: int, samples: int, count: int) -> None:
+        """How many draws were made at a node, and how many sampled continuations passed through it."""
+        self._event({"event": "counts", "node": self._check(node), "samples": samples, "count": count})
+
+    def name(self, node: int, name: str) -> None:
+        """A node was named; "" takes its name away."""
         self._event({"event": "name", "node": self._check(node), "name": name})
 
     def note(self, node: int, note: str) -> None:
@@ -173,8 +191,8 @@ class Journal:
     # --------------------------------------------------------------- private
 
     def _check(self, node: int, parameter: str = "node") -> int:
-        if type(node) is not int or not 0 <= node < len(self._parents):
-            raise ValueError(f"{parameter} must be in [0, {len(self._parents) - 1}], got {node!r}")
+        if type(node) is not int or not 0 <= node < self._n_nodes:
+            raise ValueError(f"{parameter} must be in [0, {self._n_nodes - 1}], got {node!r}")
         return node
 
     def _event(self, data: dict[str, Any]) -> None:

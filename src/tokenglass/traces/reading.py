@@ -31,7 +31,7 @@ class Event:
 
     Attributes:
         number: from 1, without gaps.
-        kind: "step", "goto", "set", "name", "note", "prune", "close", or one that a later version added.
+        kind: "step", "goto", "set", "counts", "name", "note", "prune", "close", or one that came later.
         data: all its fields as parsed JSON, unknown ones included.
     """
 
@@ -49,8 +49,11 @@ class TraceNode:
         parent: the place before, or None for the prompt.
         event: what wrote its token, or None for the prompt.
         trace: that it belongs to.
-        name: given by the user, or None.
-        notes: in order.
+        config: index in the trace's `configs` of the keywords it was written under.
+        samples: how many different draws were made here.
+        count: how many sampled continuations passed through here.
+        name: given by a person, or "".
+        notes: oldest first.
         pruned: it, or a place before it, was pruned.
     """
 
@@ -58,7 +61,10 @@ class TraceNode:
     parent: TraceNode | None
     event: Event | None
     trace: Trace = field(repr=False)
-    name: str | None = None
+    config: int = 0
+    samples: int = 0
+    count: int = 0
+    name: str = ""
     notes: list[str] = field(default_factory=list)
     pruned: bool = False
 
@@ -84,8 +90,9 @@ class Trace:
         events: the lines after it.
         nodes: the tree, in order of creation.
         here: where the session stood at the end.
-        given: the keywords then.
-        config: the effective configuration then.
+        configs: every set of keywords that places were written under; the header's first.
+        given: the keywords at the end.
+        config: the effective configuration at the end.
         torn: what was left out at the end of the file, in words; "" where nothing was.
         sound_bytes: size of the part that was read.
         budget: what that part took of it.
@@ -100,21 +107,22 @@ class Trace:
         self.events: list[Event] = []
         self.nodes = [TraceNode(0, None, None, self)]
         self.here = self.nodes[0]
+        self.configs: list[Mapping[str, Any]] = [header.given]
         self.given, self.config = header.given, header.config
         self.torn, self.sound_bytes = "", 0
         self.budget = Budget()
         self._pruned: set[int] = set()
 
-    def step(self, event: Event) -> Step:
-        """The step that an event recorded.
+    def step(self, event: Event, vocabulary: Vocabulary | None = None) -> Step:
+        """The step that an event recorded, with its ids named by the trace or by another vocabulary.
 
         Raises:
             TraceError: it is damaged.
         """
         try:
-            return decode_step(event.data["step"], self.definitions, self.vocabulary)
+            return decode_step(event.data["step"], self.definitions, vocabulary or self.vocabulary)
         except _DAMAGES as error:
-            raise _damaged(self.name, event.number + 1, _words(error)) from error
+            raise damaged_line(self.name, event.number + 1, _words(error)) from error
 
     def path(self, node: TraceNode) -> Iterator[TraceNode]:
         """The places from the prompt to a node, both included."""
@@ -152,28 +160,37 @@ class Trace:
         parent = self._node(data, "parent")
         if not isinstance(data["step"], dict):
             raise ValueError("its step is no object")
-        new = data["node"] == len(self.nodes)
-        old = None if new else self._node(data)
-        if old is not None and old.parent is not parent:
-            raise ValueError(f"node {old.id} had another parent before")
+        if data["node"] != len(self.nodes):
+            raise ValueError(f"node must be {len(self.nodes)}, got {_brief(data['node'])}")
+        config = data.get("config", 0)
+        if type(config) is not int or not 0 <= config < len(self.configs):
+            raise ValueError(f"config must be in [0, {len(self.configs) - 1}], got {_brief(config)}")
         self.definitions.learn(data.get("define", {}))
-        if old is None:
-            self.nodes.append(TraceNode(len(self.nodes), parent, event, self))
-        else:  # the same token chosen another way
-            old.event = event
-            old.__dict__.pop("step", None)
-        self.here = self._node(data)
+        self.nodes.append(TraceNode(len(self.nodes), parent, event, self, config))
+        if not data.get("stay"):
+            self.here = self.nodes[-1]
 
     def _goto(self, event: Event) -> None:
         self.here = self._node(event.data)
 
     def _set(self, event: Event) -> None:
-        self.given = {key: decode(value) for key, value in event.data["given"].items()}
+        index = event.data["index"]
+        if type(index) is not int or not 0 <= index <= len(self.configs):
+            raise ValueError(f"index must be in [0, {len(self.configs)}], got {_brief(index)}")
+        given = {key: decode(value) for key, value in event.data["given"].items()}
         self.config = {key: decode(value) for key, value in event.data["config"].items()}
+        if index == len(self.configs):
+            self.configs.append(given)
+        self.given = given
+
+    def _counts(self, event: Event) -> None:
+        node, counts = self._node(event.data), (event.data["samples"], event.data["count"])
+        if not all(type(n) is int and n >= 0 for n in counts):
+            raise ValueError("counts must be whole numbers of at least 0")
+        node.samples, node.count = counts
 
     def _name(self, event: Event) -> None:
-        name = event.data["name"]
-        self._node(event.data).name = name if name is None else _text(name)
+        self._node(event.data).name = _text(event.data["name"])
 
     def _note(self, event: Event) -> None:
         self._node(event.data).notes.append(_text(event.data["note"]))
@@ -191,6 +208,7 @@ _FOLLOW = {
     "step": Trace._step,
     "goto": Trace._goto,
     "set": Trace._set,
+    "counts": Trace._counts,
     "name": Trace._name,
     "note": Trace._note,
     "prune": Trace._prune,
@@ -223,13 +241,13 @@ def parse(data: bytes, name: str, vocabulary: Vocabulary | None = None) -> Trace
             event = parse_line(line)
         except ValueError as error:
             if lines.tell() < len(data):
-                raise _damaged(name, number, _words(error)) from error
+                raise damaged_line(name, number, _words(error)) from error
             trace.torn = f"line {number:,} was left out: {_words(error)}"
             break
         try:
             trace.take(event)
         except _DAMAGES as error:
-            raise _damaged(name, number, _words(error)) from error
+            raise damaged_line(name, number, _words(error)) from error
         trace.sound_bytes = lines.tell()
     trace.settle()
     return trace
@@ -247,18 +265,19 @@ def _begun(line: bytes, name: str, vocabulary: Vocabulary | None) -> Trace:
         data = parse_line(line)
     except ValueError as error:
         if ours:
-            raise _damaged(name, 1, _words(error)) from error
+            raise damaged_line(name, 1, _words(error)) from error
     check_schema(data.get("schema"), name)
     try:
         trace = Trace(name, decode_header(data), vocabulary)
         trace.definitions.learn(data)
     except _DAMAGES as error:
-        raise _damaged(name, 1, _words(error)) from error
+        raise damaged_line(name, 1, _words(error)) from error
     trace.budget, trace.sound_bytes = budget, len(line)
     return trace
 
 
-def _damaged(name: str, line: int, problem: str) -> TraceError:
+def damaged_line(name: str, line: int, problem: str) -> TraceError:
+    """The one-line error for a trace that is wrong in a line."""
     return TraceError(f"{name} is damaged in line {line:,}: {problem}; go back to a copy of it")
 
 

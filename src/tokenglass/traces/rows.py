@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from tokenglass.traces.arrow import batches, capsule
 from tokenglass.types import Candidate, Step, Token
 from tokenglass.types.shown import frame
-
-if TYPE_CHECKING:
-    import pandas
 
 Kind = Literal["text", "int", "float", "bytes", "bool"]
 Row = dict[str, Any]
@@ -85,13 +82,13 @@ class TreeNode(Protocol):
         ...
 
     @property
-    def name(self) -> str | None:
-        """Given by the user, or None."""
+    def name(self) -> str:
+        """Given by a person, or ""."""
         ...
 
     @property
     def notes(self) -> Iterable[str]:
-        """Given by the user, in order."""
+        """Given by a person, oldest first."""
         ...
 
 
@@ -114,8 +111,8 @@ class Table:
     def __iter__(self) -> Iterator[Row]:
         return self.make()
 
-    def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame."""
+    def to_pandas(self) -> Any:
+        """A pandas.DataFrame."""
         return frame(list(self))
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
@@ -192,7 +189,7 @@ def _node_rows(node: TreeNode, place: Row) -> Iterator[Row]:
             "finish_reason": step.finish_reason,
         }
     notes = "\n".join(node.notes)
-    yield row | {"name": None if node.name is None else _utf8(node.name), "notes": _utf8(notes) or None}
+    yield row | {"name": _utf8(node.name) or None, "notes": _utf8(notes) or None}
 
 
 def _candidate_rows(node: TreeNode, place: Row) -> Iterator[Row]:

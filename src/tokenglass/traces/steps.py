@@ -13,14 +13,14 @@ from typing import Any, get_args
 
 import numpy as np
 
+from tokenglass.traces.removals import decode_removed, encode_removed
 from tokenglass.traces.values import decode, encode, number, pack, parse_number, unpack
 from tokenglass.traces.vocabulary import decode_token, encode_token, new_tokens
-from tokenglass.types import FinishReason, Origin, Removal, Stage, Step, Token, Vocabulary
+from tokenglass.types import FinishReason, Origin, Stage, Step, Token, Vocabulary
 
 JsonDict = dict[str, Any]
 _ORIGINS, _REASONS = get_args(Origin), get_args(FinishReason)
-_IDS, _LOGITS, _PROBS, _NAMES = "<i4", "<f4", "<f8", "<u2"
-_UNCOUNTED = 0  # a rank is at least 1
+_IDS, _LOGITS, _PROBS = "<i4", "<f4", "<f8"
 
 
 class Definitions:
@@ -69,8 +69,10 @@ def encode_step(step: Step, known: Definitions) -> tuple[JsonDict, JsonDict]:
     """A step as JSON, and the definitions it needs beyond those that are known.
 
     Raises:
-        ValueError: its ids do not fit 32 bits, or its trail has another width than its candidates.
+        ValueError: its ids do not fit 32 bits, its trail has another width than its candidates, or a
+            probability is above 1.
     """
+    _refuse_above_one(step.logprob, step.top_logits, step.logsumexp)
     define: JsonDict = {}
     stages = [_encode_stage(stage, known, define) for stage in step.stages]
     ids = [step.id, *step.top_ids.tolist(), *step.removed]
@@ -99,7 +101,7 @@ def encode_step(step: Step, known: Definitions) -> tuple[JsonDict, JsonDict]:
             "final": pack(step.top_final, _PROBS),
         },
         "stages": stages,
-        "removed": _encode_removed(step.removed),
+        "removed": encode_removed(step.removed),
         "draw": None if step.draw is None else number(step.draw),
         "cdf": None if step.cdf is None else [number(step.cdf[0]), number(step.cdf[1])],
         "finish_reason": step.finish_reason,
@@ -130,9 +132,7 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
     if not len(ids) == len(logits) == len(final):
         raise ValueError(f"{len(ids)} candidates have {len(logits)} logits and {len(final)} probabilities")
     logprob, logsumexp = parse_number(data["logprob"]), parse_number(data["logsumexp"])
-    with np.errstate(invalid="ignore", over="ignore"):
-        if logprob > 1.0 or np.any(logits - logsumexp > 1.0):
-            raise ValueError("a probability is above 1")
+    _refuse_above_one(logprob, logits, logsumexp)
     cdf = data["cdf"]
     return Step(
         position=_whole(data["position"]),
@@ -151,12 +151,19 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
         logsumexp=logsumexp,
         vocabulary=vocabulary,
         stages=tuple(_decode_stage(stage, known) for stage in data["stages"]),
-        removed=_decode_removed(data["removed"]),
+        removed=decode_removed(data["removed"]),
         draw=None if data["draw"] is None else parse_number(data["draw"]),
         cdf=None if cdf is None else (parse_number(cdf[0]), parse_number(cdf[1])),
         finish_reason=_one_of(data["finish_reason"], (None, *_REASONS)),
         trail=None if data["trail"] is None else _decode_trail(data["trail"], len(ids)),
     )
+
+
+def _refuse_above_one(logprob: float, logits: Any, logsumexp: float) -> None:
+    """The same for who writes and who reads; rounding is far below the slack of 1 on a logarithm."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        if logprob > 1.0 or np.any(logits - logsumexp > 1.0):
+            raise ValueError("a probability is above 1")
 
 
 def _encode_stage(stage: Stage, known: Definitions, define: JsonDict) -> JsonDict:
@@ -192,35 +199,6 @@ def _decode_stage(data: Mapping[str, Any], known: Definitions) -> Stage:
         changed=_whole(data["changed"]),
         facts={name: parse_number(value) for name, value in data["facts"].items()},
     )
-
-
-def _encode_removed(removed: Mapping[int, Removal]) -> JsonDict | None:
-    if not removed:
-        return None
-    names = sorted({removal.stage for removal in removed.values()})
-    place = {name: index for index, name in enumerate(names)}
-    return {
-        "names": names,
-        "ids": pack(list(removed), _IDS),
-        "stages": pack([place[r.stage] for r in removed.values()], _NAMES),
-        "ranks": pack([_UNCOUNTED if r.rank is None else r.rank for r in removed.values()], _IDS),
-        "p": pack([r.p for r in removed.values()], _PROBS),
-    }
-
-
-def _decode_removed(data: Mapping[str, Any] | None) -> dict[int, Removal]:
-    if data is None:
-        return {}
-    names = [_text(name) for name in data["names"]]
-    kinds = (("ids", _IDS), ("stages", _NAMES), ("ranks", _IDS), ("p", _PROBS))
-    columns = [unpack(data[key], dtype).tolist() for key, dtype in kinds]
-    if any(place >= len(names) for place in columns[1]):
-        raise ValueError("a removal names no stage")
-    rows = zip(*columns, strict=True)
-    return {
-        token_id: Removal(names[place], None if rank == _UNCOUNTED else rank, p)
-        for token_id, place, rank, p in rows
-    }
 
 
 def _encode_trail(step: Step) -> JsonDict:

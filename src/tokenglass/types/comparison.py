@@ -8,6 +8,7 @@ from functools import cached_property
 from math import log
 from typing import Any, Literal
 
+from tokenglass.types.engine import EngineInfo
 from tokenglass.types.shown import Shown
 from tokenglass.types.tokens import Token
 from tokenglass.types.writing import Generation
@@ -111,12 +112,12 @@ class Side:
     """One of the two.
 
     Attributes:
-        model: its name.
+        info: of its model.
         keywords: that it was run with.
         generation: what it wrote after the prompt.
     """
 
-    model: str
+    info: EngineInfo
     keywords: Mapping[str, Any]
     generation: Generation
 
@@ -202,7 +203,7 @@ class WordChanges(Shown):
     rows: tuple[WordChange, ...]
 
     def __post_init__(self) -> None:
-        import tokenglass.views.comparison  # noqa: F401 - teaches the views this type
+        import tokenglass.views.experiments  # noqa: F401 - teaches the views this type
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,4 +245,4 @@ class WordOrder(Shown):
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        import tokenglass.views.comparison  # noqa: F401 - teaches the views this type
+        import tokenglass.views.experiments  # noqa: F401 - teaches the views this type

@@ -19,7 +19,8 @@ class Expansion(Shown):
         probabilities: of each leaf after the chain, given the place; their sum is `covered`.
         covered: the probability of all texts that begin like one of the leaves, exactly.
         n_new: how many places are new.
-        stopped: why it went no further: "depth", "mass", "p" or "limit".
+        stopped: why it went no further: "depth", "p" (what is left is less likely), "end" (every text has
+            ended) or "limit".
     """
 
     node: Node

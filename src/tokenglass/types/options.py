@@ -52,13 +52,13 @@ class OptionScore:
 
     @property
     def n_bytes(self) -> int:
-        """UTF-8 bytes of its text."""
-        return len(self.text.encode())
+        """Bytes of text that its tokens stand for; control tokens stand for none."""
+        return sum(len(token.bytes) for token in self.tokens if token.kind != "control")
 
     @property
-    def logprob_per_byte(self) -> float:
-        """`logprob` over the number of bytes."""
-        return self.logprob / self.n_bytes
+    def logprob_per_byte(self) -> float | None:
+        """`logprob` over the number of bytes; None for an option without any."""
+        return self.logprob / self.n_bytes if self.n_bytes else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,11 @@ class Score(Shown):
         ids: list[int] = self.columns.ids.tolist()
         return ids
 
+    @property
+    def n_tokens(self) -> int:
+        """Ids there are, scored or not."""
+        return len(self.columns.ids)
+
     @cached_property
     def _scored(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.columns.ranks)

@@ -31,7 +31,6 @@ class Node:
         pending: bytes of a character that is not complete yet.
         config: index in the tree's `configs` of the keywords it was written under.
         children: the places after it; the same token chosen another way is another place.
-        samples: how many different draws were made here.
         count: how many sampled continuations passed through here.
         name: given by a person, or "".
         notes: written by a person, oldest first.
@@ -46,7 +45,6 @@ class Node:
     pending: bytes = b""
     config: int = 0
     children: dict[Key, Node] = field(default_factory=dict)
-    samples: int = 0
     count: int = 0
     name: str = ""
     notes: list[str] = field(default_factory=list)
@@ -147,6 +145,8 @@ class Tree(Shown):
 
     def add(self, parent: Node, step: Step, **kept: Any) -> Node:
         """A new place after another."""
+        if parent.pruned:
+            raise ValueError(f"node {parent.id} was pruned; nothing can be written after it")
         child = Node(self._next, parent, step, **kept)
         self._nodes[child.id] = child
         self._next += 1

@@ -1,7 +1,6 @@
 """Comparisons: how far two distributions lie apart at each position, what moved most, where two texts part.
 
-Teaches `layout.blocks` and `rows.to_dict` the types `Comparison`, `WordChanges` and `WordOrder`, so that
-terminal, HTML and JSON know them.
+Teaches `layout.blocks` and `rows.to_dict` the type `Comparison`, so that terminal, HTML and JSON know it.
 """
 
 from __future__ import annotations
@@ -11,17 +10,7 @@ from math import inf
 from typing import Any
 
 from tokenglass.text import safe_line
-from tokenglass.types.comparison import (
-    Arrangement,
-    Comparison,
-    Difference,
-    Parted,
-    Shift,
-    Side,
-    WordChange,
-    WordChanges,
-    WordOrder,
-)
+from tokenglass.types.comparison import Comparison, Difference, Parted, Shift, Side
 from tokenglass.types.tokens import Token
 from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Line, Row, Table
@@ -32,14 +21,14 @@ from tokenglass.views.values import parameters
 
 _KINDS = {"prompts": "two prompts", "configs": "two configurations", "models": "two models"}
 _ENDLESS = "∞: one side gives a probability to what the other rules out"
-_APART = (
+APART = (
     Column("kl_ab", "KL(a‖b)", "point", keep=4),
     Column("kl_ba", "KL(b‖a)", "point", keep=3),
     Column("js", "JS", "point", keep=6),
     Column("tv", "TV", "point", keep=7),
 )
 _TOPS = (Column("top_a", "likeliest for a", keep=5, short="a"), Column("top_b", "for b", keep=5, short="b"))
-_POSITIONS = (Column("index", "#", "right", keep=8), *_APART, *_TOPS, TOKEN)
+_POSITIONS = (Column("index", "#", "right", keep=8), *APART, *_TOPS, TOKEN)
 _MOVERS = (
     Column("p_a", "p for a", "point", short="a"),
     Column("p_b", "p for b", "point", short="b"),
@@ -67,8 +56,8 @@ def _(result: Comparison) -> tuple[Block, ...]:
         found.append(Line("at the prompt's end nothing moved", "sentence"))
     found.append(Line("what each wrote", "heading"))
     for label, side in (("a", result.a), ("b", result.b)):
-        text = "".join(step.text for step in side.generation.steps)
-        found.append(Line(f"{label}: {safe_line(text)}", "sentence"))
+        shown = safe_line("".join(step.text for step in side.generation.steps))
+        found.append(Line(f"{label}: {shown}", "sentence"))
     return (*found, Line(why(result), "sentence"))
 
 
@@ -78,10 +67,14 @@ def _sides(result: Comparison) -> tuple[Block, ...]:
     if result.kind == "prompts":
         return tuple(Line(n, "facts", tail=safe_line(side.generation.prompt_text)) for n, side in named)
     if result.kind == "models":
-        return (prompt, *(Line(f"{n}{safe_line(side.model)}", "facts") for n, side in named))
+        return (prompt, *(Line(f"{n}{_model(side)}", "facts") for n, side in named))
     keywords = _own(result.a.keywords, result.b.keywords), _own(result.b.keywords, result.a.keywords)
     pairs = zip("ab", keywords, strict=True)
     return (prompt, *(Line(f"{n}: {parameters(k) or 'nothing of its own'}", "facts") for n, k in pairs))
+
+
+def _model(side: Side) -> str:
+    return f"{safe_line(side.info.name)} ({side.info.family}, {side.info.precision})"
 
 
 def _own(mine: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,24 +119,26 @@ def _wrote(label: str, found: Shift | None, index: int, side: Side) -> str:
 
 def _apart(found: Difference) -> dict[str, str]:
     return {
-        "kl_ab": _number(found.kl_ab_bits),
-        "kl_ba": _number(found.kl_ba_bits),
-        "js": _number(found.js_bits),
-        "tv": _number(found.tv),
-        "top_a": _top(found.top_a.token, found.top_a.p_a),
-        "top_b": _top(found.top_b.token, found.top_b.p_b),
+        "kl_ab": figure(found.kl_ab_bits),
+        "kl_ba": figure(found.kl_ba_bits),
+        "js": figure(found.js_bits),
+        "tv": figure(found.tv),
+        "top_a": favourite(found.top_a.token, found.top_a.p_a),
+        "top_b": favourite(found.top_b.token, found.top_b.p_b),
     }
 
 
-def _number(x: float) -> str:
-    return "∞" if x == inf else significant(x)
+def figure(x: float) -> str:
+    """A divergence or a log-probability, which may be endless."""
+    return {inf: "∞", -inf: "-∞"}.get(x) or significant(x)
 
 
-def _top(token: Token, p: float | None) -> str:
-    return f"{_named(token)} {'' if p is None else percent(p)}".rstrip(" ")
+def favourite(token: Token, p: float | None) -> str:
+    """The likeliest outcome with its probability."""
+    return f"{_shown(token)} {'' if p is None else percent(p)}".rstrip(" ")
 
 
-def _named(token: Token) -> str:
+def _shown(token: Token) -> str:
     return token.text or "no text"
 
 
@@ -157,86 +152,10 @@ def _mover(row: Shift) -> Row:
         "p_b": "–" if row.p_b is None else percent(row.p_b),
         "rank_a": "–" if row.rank_a is None else f"{row.rank_a:,}",
         "rank_b": "–" if row.rank_b is None else f"{row.rank_b:,}",
-        "token": _named(row.token),
+        "token": _shown(row.token),
     }
     tints = {name: p for name, p in (("p_a", row.p_a), ("p_b", row.p_b)) if p is not None}
     return Row(cells, tints=tints)
-
-
-@blocks.register
-def _(result: WordChanges) -> tuple[Block, ...]:
-    columns = (Column("name", "instead", keep=8), *_APART[2:], Column("p", "p", "point"), TOKEN)
-    first = result.rows[0].difference.top_a
-    told = Row(
-        {"name": safe_line(result.word), "js": "–", "tv": "–", "p": percent(first.p_a or 0.0)}
-        | {"token": first.token.text},
-        role="chosen",
-    )
-    return (
-        Line("one word changed: ", "heading", tail=safe_line(result.prompt_text)),
-        Line("a row for each word, with the likeliest next token; JS in bits, TV from 0 to 1", "facts"),
-        Table(columns, (told, *map(_change, result.rows))),
-    )
-
-
-def _change(row: WordChange) -> Row:
-    top, found = row.difference.top_b, row.difference
-    return Row(
-        {
-            "name": safe_line(row.replacement) or "nothing",
-            "js": _number(found.js_bits),
-            "tv": _number(found.tv),
-            "p": percent(top.p_b or 0.0),
-            "token": top.token.text,
-        }
-    )
-
-
-@blocks.register
-def _(result: WordOrder) -> tuple[Block, ...]:
-    columns = (
-        Column("rank", "#", "right"),
-        Column("logprob", "logprob", "point"),
-        Column("n", "tokens", "right", keep=3),
-        Column("tv", "TV", "point", keep=6),
-        Column("next", "then comes", keep=5, short="next"),
-        Column("token", "order"),
-    )
-    return (
-        Line("the order of the words: ", "heading", tail=safe_line(result.text)),
-        Line(f"{orders(result)}; {reading(result)}", "facts"),
-        Line(
-            "logprob is a natural log; TV, from 0 to 1, compares what comes next with the given order",
-            "facts",
-        ),
-        Table(columns, tuple(_order(n, row, result.text) for n, row in enumerate(result.rows, start=1))),
-    )
-
-
-def orders(result: WordOrder) -> str:
-    """How many orders there are, and how many are shown."""
-    if result.seed is None:
-        return f"all {result.possible:,} orders"
-    return f"{len(result.rows):,} of {result.possible:,} orders, drawn with seed {result.seed}"
-
-
-def reading(result: WordOrder) -> str:
-    """After what the words were read, and so what their probability is."""
-    if result.given is None:
-        return "the first token of each is given, not scored"
-    return f"each read after {result.given.text}"
-
-
-def _order(number: int, row: Arrangement, given: str) -> Row:
-    cells = {
-        "rank": str(number),
-        "logprob": _number(row.logprob),
-        "n": str(row.scored),
-        "tv": _number(row.difference.tv),
-        "next": _top(row.difference.top_b.token, row.difference.top_b.p_b),
-        "token": safe_line(row.text),
-    }
-    return Row(cells, role="chosen" if row.text == given else "")
 
 
 # --------------------------------------------------------------------------------------------------- JSON
@@ -251,7 +170,7 @@ def _(result: Comparison) -> dict[str, Any]:
         "outcomes_n": result.size,
         "scope": scope(result),
         "agreement": result.agreement,
-        "positions": _plain(map(_difference, result.positions)),
+        "positions": plain_rows(map(difference_row, result.positions)),
         "parting": None if result.parting is None else _parted(result.parting),
         "why": why(result),
         "a": _side(result.a),
@@ -261,13 +180,16 @@ def _(result: Comparison) -> dict[str, Any]:
 
 def _side(side: Side) -> dict[str, Any]:
     return {
-        "model": side.model,
+        "model": side.info.name,
+        "precision": side.info.precision,
+        "sha256": side.info.sha256,
         "keywords": rows.plain(side.keywords),
         "generation": rows.to_dict(side.generation),
     }
 
 
-def _plain(items: Iterable[Mapping[str, Any]]) -> Any:
+def plain_rows(items: Iterable[Mapping[str, Any]]) -> Any:
+    """Rows as JSON values: a number that JSON cannot hold is null, with its name beside it."""
     return rows.plain(list(items))
 
 
@@ -282,12 +204,13 @@ def _parted(parting: Parted) -> Any:
     )
 
 
-def _difference(found: Difference) -> dict[str, Any]:
+def difference_row(found: Difference) -> dict[str, Any]:
+    """All numbers of one position, not yet made plain."""
     return {
         "index_a": found.index_a,
         "index_b": found.index_b,
         "offset": found.offset,
-        **_token(found.token),
+        **token_row(found.token),
         "kl_ab_bits": found.kl_ab_bits,
         "kl_ba_bits": found.kl_ba_bits,
         "js_bits": found.js_bits,
@@ -304,7 +227,7 @@ def _difference(found: Difference) -> dict[str, Any]:
 
 def _shift(row: Shift) -> dict[str, Any]:
     return {
-        **_token(row.token),
+        **token_row(row.token),
         "p_a": row.p_a,
         "p_b": row.p_b,
         "rank_a": row.rank_a,
@@ -312,35 +235,6 @@ def _shift(row: Shift) -> dict[str, Any]:
     }
 
 
-def _token(token: Token) -> dict[str, Any]:
+def token_row(token: Token) -> dict[str, Any]:
+    """A token as JSON values."""
     return {"id": token.id, "token": token.text, "bytes": token.bytes.hex(), "kind": token.kind}
-
-
-@rows.to_dict.register
-def _(result: WordChanges) -> dict[str, Any]:
-    found = [
-        {"replacement": row.replacement, "prompt_text": row.prompt_text, **_difference(row.difference)}
-        for row in result.rows
-    ]
-    return {"prompt_text": result.prompt_text, "word": result.word, "rows": _plain(found)}
-
-
-@rows.to_dict.register
-def _(result: WordOrder) -> dict[str, Any]:
-    found = [
-        {
-            "text": row.text,
-            "ids": row.ids,
-            "logprob": row.logprob,
-            "scored": row.scored,
-            "difference": _difference(row.difference),
-        }
-        for row in result.rows
-    ]
-    return {
-        "text": result.text,
-        "possible": result.possible,
-        "given": None if result.given is None else _token(result.given),
-        "seed": result.seed,
-        "rows": _plain(found),
-    }

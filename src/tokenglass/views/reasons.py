@@ -20,6 +20,7 @@ _ENDINGS = {
     "stop_string": "; it completes a stop string, which is kept in the text.",
     "time": "; then the time was up.",
     "context": "; then the model's context was full.",
+    "grammar": "; with it the grammar is complete and allows nothing more.",
     "cancelled": "; then the run was stopped.",
 }
 
@@ -47,6 +48,12 @@ def _why_greedy(step: Step) -> str:
     if not _is_best(step):
         return _why_searched(step)
     if step.rank == 1:
+        second = _runner_up(step)
+        changed = second is not None and rival is not None and second.id != rival.id
+        if changed:  # the chain brought another token near
+            assert second is not None
+            after = f"{percent(step.p_final)} after the chain, ahead of {second.token.text} with "
+            return f"{name} was the likeliest token: {after}{percent(second.p_final)}{_closeness(step)}"
         ahead = f", ahead of {rival.token.text} with {percent(rival.p)}" if rival else ""
         return f"{name} was the likeliest token: {percent(step.p)}{ahead}{_closeness(step)}"
     return (
@@ -54,6 +61,12 @@ def _why_greedy(step: Step) -> str:
         f"the model itself ranked it {ordinal(step.rank)} with {percent(step.p)}"
         f"{_favourite_lost(step, demoted=True)}{_closeness(step)}"
     )
+
+
+def _runner_up(step: Step) -> Candidate | None:
+    """The likeliest other token after the chain, as far as the step remembers."""
+    others = [row for row in step.top if row.id != step.id and row.p_final > 0.0]
+    return max(others, key=lambda row: row.p_final, default=None)
 
 
 def _is_best(step: Step) -> bool:
@@ -104,7 +117,18 @@ def _why_draft(step: Step) -> str:
     return f"{step.token.text} was guessed ahead and accepted: {_by_the_model(step)}"
 
 
-_CAUSES = {"greedy": _why_greedy, "sampled": _why_sampled, "forced": _why_forced, "draft": _why_draft}
+def _why_expanded(step: Step) -> str:
+    after = "" if abs(step.p_final - step.p) < 1e-6 else f", {percent(step.p_final)} after the chain"
+    return f"{step.token.text} was unfolded to look ahead: {_by_the_model(step)}{after}"
+
+
+_CAUSES = {
+    "greedy": _why_greedy,
+    "sampled": _why_sampled,
+    "forced": _why_forced,
+    "draft": _why_draft,
+    "expanded": _why_expanded,
+}
 
 
 def _favourite_lost(step: Step, *, demoted: bool) -> str:

@@ -172,80 +172,36 @@ def _groups_table(scores: OptionScores) -> Table:
 
 # -------------------------------------------------------------------------------------------------- JSON
 
+_TOTALS = """text n_tokens n_scored n_bytes first_scored window stride least_context coverage bits perplexity
+    bits_per_byte bands"""
+_NUMBERS = "logprob p surprisal_bits rank band entropy_bits context"
+_OPTION = "text logprobs logprob p mean_logprob logprob_per_byte share mean_share notes"
+
 
 @rows.to_dict.register
 def _(score: Score) -> dict[str, Any]:
-    found: dict[str, Any] = rows.plain(
-        {
-            "text": score.text,
-            "n_tokens": len(score.rows),
-            "n_scored": score.n_scored,
-            "n_bytes": score.n_bytes,
-            "first_scored": score.first_scored,
-            "window": score.window,
-            "stride": score.stride,
-            "least_context": score.least_context,
-            "coverage": score.coverage,
-            "bits": score.bits,
-            "perplexity": score.perplexity,
-            "bits_per_byte": score.bits_per_byte,
-            "bands": score.bands,
-        }
-    )
-    return found | {"rows": [_json_row(row) for row in score.rows]}
+    return _plain(score, _TOTALS) | {"rows": [_json_row(row) for row in score.rows]}
 
 
 def _json_row(row: ScoreRow) -> dict[str, Any]:
-    found: dict[str, Any] = rows.plain(
-        {
-            "index": row.index,
-            **_json_token(row.token),
-            "logprob": row.logprob,
-            "p": row.p,
-            "surprisal_bits": row.surprisal_bits,
-            "rank": row.rank,
-            "band": row.band,
-            "entropy_bits": row.entropy_bits,
-            "context": row.context,
-        }
-    )
-    return found | {"top": [rows.candidate(candidate) for candidate in row.top]}
+    top = [rows.candidate(candidate) for candidate in row.top]
+    return {"index": row.index} | _json_token(row.token) | _plain(row, _NUMBERS) | {"top": top}
 
 
 @rows.to_dict.register
 def _(scores: OptionScores) -> dict[str, Any]:
-    groups = [
-        {"name": group.name, "texts": group.texts, "p": group.p, "share": group.share}
-        for group in scores.groups
+    groups = [_plain(group, "name texts p share") for group in scores.groups]
+    options = [
+        _plain(option, _OPTION) | {"tokens": list(map(_json_token, option.tokens))} for option in scores.rows
     ]
-    found: dict[str, Any] = rows.plain(
-        {
-            "prompt_text": scores.prompt_text,
-            "prompt_ids": scores.prompt_ids,
-            "p": scores.p,
-            "groups": groups,
-        }
-    )
-    return found | {"rows": [_json_option(option) for option in scores.rows]}
-
-
-def _json_option(option: OptionScore) -> dict[str, Any]:
-    found: dict[str, Any] = rows.plain(
-        {
-            "text": option.text,
-            "tokens": [_json_token(token) for token in option.tokens],
-            "logprobs": option.logprobs,
-            "logprob": option.logprob,
-            "p": option.p,
-            "mean_logprob": option.mean_logprob,
-            "logprob_per_byte": option.logprob_per_byte,
-            "share": option.share,
-            "mean_share": option.mean_share,
-            "notes": option.notes,
-        }
-    )
-    return found
+    return _plain(scores, "prompt_text prompt_ids p") | {"groups": groups, "rows": options}
 
 
 def _json_token(token: Token) -> dict[str, Any]:
     return {"id": token.id, "token": token.text, "bytes": token.bytes.hex(), "kind": token.kind}
+
+
+def _plain(value: Any, names: str) -> dict[str, Any]:
+    """Fields and properties by name, as JSON values."""
+    found: dict[str, Any] = rows.plain({name: getattr(value, name) for name in names.split()})
+    return found
