@@ -181,22 +181,7 @@ class Model:
         reader = reader_of(self.engine, self.tokenizer, read, plan, limits_of(plan.config), domain=domain)
         reading = reader.read([reader.start()])[0]
         books = cut(reader, reading, plan.selector, plan.selector.start())
-        return self.table(read, reading.logits, books, plan, n)
-
-    def table(self, ids: tuple[int, ...], logits: Floats, books: Ledger, plan: Plan, n: int) -> NextTokens:
-        """What was read after some ids, and what the chain made of it, as a next-token table."""
-        changed = len(books.rows) > 1
-        return NextTokens(
-            prompt_ids=ids,
-            position=len(ids) - 1,
-            logits=logits,
-            n=n,
-            vocabulary=self.tokenizer,
-            final=books.row.scores if changed else None,
-            stages=books.stages if changed else (),
-            config=plan.config.to_dict(),
-            books=books,
-        )
+        return next_table(self, read, reading.logits, books, plan, n)
 
     # ---------------------------------------------------------------- text
 
@@ -344,3 +329,21 @@ class Model:
 
         healing = heal(self.engine, self.tokenizer, ids)
         return self.plan(config, healing.prompt_ids), healing.prompt_ids, healing
+
+
+def next_table(
+    model: Model, ids: tuple[int, ...], logits: Floats, books: Ledger, plan: Plan, n: int
+) -> NextTokens:
+    """What was read after some ids, and what the chain made of it, as a next-token table."""
+    changed = len(books.rows) > 1
+    return NextTokens(
+        prompt_ids=ids,
+        position=len(ids) - 1,
+        logits=logits,
+        n=n,
+        vocabulary=model.tokenizer,
+        final=books.row.scores if changed else None,
+        stages=books.stages if changed else (),
+        config=plan.config.to_dict(),
+        books=books,
+    )

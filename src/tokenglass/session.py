@@ -15,6 +15,7 @@ import numpy as np
 from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
+from tokenglass.model import next_table
 from tokenglass.reading.paths import Reading
 from tokenglass.select import Choice
 from tokenglass.treewriter import TreeWriter
@@ -97,7 +98,7 @@ class Session:
         """Which tokens may come next."""
         reading, plan = self._read(), self.plan
         books = cut(self.writer.reader, reading, plan.selector, self.writer.selector_state(self.node))
-        return self.model.table(self.ids, reading.logits, books, plan, 10)
+        return next_table(self.model, self.ids, reading.logits, books, plan, 10)
 
     # ----------------------------------------------------------------- moves
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from math import inf, log
 from typing import Any
 
@@ -15,10 +16,10 @@ from hypothesis import strategies as st
 from tests import support
 from tests.unit import cli_world
 from tokenglass.comparing import change_one_word, compare, word_order
-from tokenglass.comparing.alignment import FirstBytes, byte_token
+from tokenglass.comparing.alignment import FirstBytes, byte_token, prompt_pairs
 from tokenglass.comparing.measures import difference, js_bits, kl_bits, log_probs, tv
 from tokenglass.model import Model
-from tokenglass.types import Comparison, Token, WordChanges, WordOrder
+from tokenglass.types import Comparison, Token, Tokenization, WordChanges, WordOrder
 from tokenglass.views.comparison import why
 
 # The logits below are logarithms rounded to float32: 3e-8 off, and so are the divergences made of them.
@@ -178,6 +179,20 @@ def test_searches_part_too() -> None:
     assert found.prompt_end.tv == 0.0  # neither has a chain
 
 
+def test_a_beam_searchs_chain_is_given_log_probabilities() -> None:
+    """The penalty divides logits above 0 and multiplies those below: A and b have p = 1/2 and logits 2 - ln 2.
+
+    Greedy: A has (2 - ln 2) / 1.5, so p = 1 / (1 + exp(2 (2 - ln 2) / 6)) = 0.39280. Beams see -ln 2, times
+    1.5: p = 2^-1.5 / (2^-1.5 + 2^-1) = 1 / (1 + sqrt 2).
+    """
+    rows = {"A": row(A=0.5, b=0.5) + np.float32(2.0), "b": row(end=1.0)}
+    shared = {"repetition_penalty": 1.5, "max_new_tokens": 1}
+    found = compare({}, {"num_beams": 2}, model=following(rows), prompt="A", **shared)
+    penalised = next(m for m in found.prompt_end.movers if m.token.bytes == b"A")
+    assert penalised.p_a == pytest.approx(0.39280, abs=1e-5)
+    assert penalised.p_b == pytest.approx(1.0 / (1.0 + 2.0**0.5), abs=NEAR)
+
+
 def test_a_text_that_ends_earlier() -> None:
     """One token against two: the texts part where the first had ended; nothing is made up for it."""
     model = support.model(support.writes("abc"))
@@ -209,6 +224,21 @@ def test_two_models_of_one_vocabulary_at_every_position() -> None:
     assert found.prompt_end.kl_ab_bits == pytest.approx(1.0, abs=NEAR)
     assert found.prompt_end.kl_ba_bits == inf  # a rules out the end that b allows
     assert found.parting is None  # z is the lower id of b's equals
+
+
+def test_a_long_prompt_is_read_in_pieces_and_none_is_out_of_place() -> None:
+    """After n tokens the first model says byte n; the prompt is longer than one piece of logits."""
+
+    def rule(ids: tuple[int, ...]) -> np.ndarray:
+        logits = np.zeros(support.SIZE, np.float32)
+        logits[len(ids)] = 9.0
+        return logits
+
+    found = compare(
+        support.model(rule), support.model(support.writes("")), prompt="a" * 150, max_new_tokens=1
+    )
+    assert [r.top_a.token.id for r in found.positions] == list(range(1, 151))
+    assert [r.index_b for r in found.positions] == list(range(150))
 
 
 def test_two_models_with_other_tokens_meet_at_bytes() -> None:
@@ -250,6 +280,33 @@ def test_texts_of_models_with_other_tokens_part_at_a_byte() -> None:
     assert parting.b.p_b == pytest.approx(found.b.generation.steps[1].p)
     last = found.positions[-1]  # where both had written the shared bytes, and both write on
     assert (last.offset, last.index_a, last.index_b) == (4 + shared, 3 + shared, found.prompt_end.index_b + 1)
+
+
+def test_texts_that_end_alike_do_not_part() -> None:
+    """Both write one more word and end the text, each with the end token of its own vocabulary."""
+    words = cli_world.load()
+    prompt = "Once upon a time, generative"
+    rest = words.generate(prompt, max_new_tokens=20)
+    assert rest.finish_reason == "eos"
+    found = compare(support.model(support.writes(rest.text)), words, prompt=prompt, max_new_tokens=50)
+    assert found.a.generation.text == found.b.generation.text and found.parting is None
+    assert found.a.generation.ids[-1] != found.b.generation.ids[-1]
+
+
+def test_prompts_meet_where_tokens_of_both_end_but_at_their_own_ends() -> None:
+    """An added token, then ends at 2 3 5 6; at 3 4 5 6; at 3 6. The last positions are matched elsewhere."""
+
+    def cut(*ends: int) -> Tokenization:
+        tokens = [Token(0, b"", "control")]
+        for start, end in pairwise((0, *ends)):
+            tokens.append(Token(1, b"abcdef"[start:end], "normal", (start, end)))
+        return Tokenization("abcdef", tuple(tokens))
+
+    a, b, c = cut(2, 3, 5, 6), cut(3, 4, 5, 6), cut(3, 6)
+    assert prompt_pairs(a, b) == [(2, 1, 3), (3, 3, 5)]
+    assert prompt_pairs(a, c) == [(2, 1, 3)] and prompt_pairs(c, a) == [(1, 2, 3)]
+    lost = cut(3)  # the rest of the text has no token: its last token ends where another of a does
+    assert prompt_pairs(a, lost) == [] and prompt_pairs(lost, a) == []
 
 
 def test_first_bytes_sum_exactly_and_nothing_underflows() -> None:

@@ -157,6 +157,11 @@ def test_a_definition_may_not_change(tmp_path: Path) -> None:
         ("trail", {"rows": 3, "p": "AAAAAA=="}, "line 2: cannot reshape"),
         ("stages", [{"stage": 99}], "line 2: it lacks 99"),
         ("logprob", 700.0, "line 2: a probability is above 1"),
+        (
+            "top",  # id 999999, logit 0, probability 0
+            {"ids": "P0IPAA==", "logits": "AAAAAA==", "final": "AAAAAAAAAAA="},
+            "line 2: token 999999 was not defined before",
+        ),
         ("logsumexp", -9.0, "line 2: a probability is above 1"),
         ("id", 999_999, "line 2: it lacks 999999"),
         (

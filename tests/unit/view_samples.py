@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import tokenglass.views.growth  # noqa: F401 - teaches the views trees and what grew them
+
 from tokenglass import numbers
 from tokenglass.types import (
     Account,
@@ -302,14 +304,16 @@ def tree() -> Tree:
 TREE = tree()
 BUSHY = Tree(PROMPT_IDS, VOCABULARY)
 _place = BUSHY.root
-for _depth in range(12):  # a comb: deeper than branches are drawn, and more lines than are shown
-    for _other in range(17):
+for _depth in range(10):  # a comb, deeper than branches are drawn
+    for _other in range(2):
         BUSHY.add(_place, step(_other, 8 + _depth))
     _place = BUSHY.add(_place, step(17, 8 + _depth))
 _ENDS = TREE.leaves()
 EXPANSION = Expansion(TREE.root, tuple(_ENDS), (0.25, 0.125, 1e-9, 0.0), 0.375000001, 3, "limit")
 SAMPLED_ENDS = Samples(TREE.node(1), (TREE.node(4), TREE.node(2)), (1, 3), 2)
-MANY_ENDS = Expansion(BUSHY.root, tuple(BUSHY.leaves()), (0.001,) * 205, 0.205, 216, "depth")
+MANY_ENDS = Expansion(
+    BUSHY.root, tuple(BUSHY.leaves()) + tuple(_ENDS[:2]), (0.03125,) * 23, 0.71875, 30, "depth"
+)
 PLAY = Play((GREEDY, SAMPLED), "watched", "\u202e<b> is at rank 3 with 9.52%")
 RESULTS = {
     "sentence": SENTENCE,

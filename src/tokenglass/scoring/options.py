@@ -96,14 +96,14 @@ def _option(tokenizer: Tokenizer, option: str | Sequence[int], vocab_size: int) 
 
 def _continuation(tokenizer: Tokenizer, text: str) -> Ids:
     """The ids of a text that goes on after another: without the space that some tokenizers put in front."""
-    alone = tokenizer.encode(text, add_special_tokens=False)
-    if b"".join(token.bytes for token in alone.tokens) == text.encode():
+    data, alone = text.encode(), tokenizer.encode(text, add_special_tokens=False)
+    if b"".join(token.bytes for token in alone.tokens) == data:
         return tuple(alone.ids)
-    line = tuple(tokenizer.encode("\n", add_special_tokens=False).ids)
-    after = tokenizer.encode("\n" + text, add_special_tokens=False)
-    tail = after.tokens[len(line) :]
-    if tuple(after.ids[: len(line)]) == line and b"".join(t.bytes for t in tail) == text.encode():
-        return tuple(token.id for token in tail)
+    for other in ("\n", ".", "0"):  # one of them, of one byte each, will not merge with the text's beginning
+        tokens = tokenizer.encode(other + text, add_special_tokens=False).tokens
+        behind = [token for token in tokens if token.span is not None and token.span[0] >= 1]
+        if b"".join(token.bytes for token in behind) == data:
+            return tuple(token.id for token in behind)
     return tuple(alone.ids)
 
 

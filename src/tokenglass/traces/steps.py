@@ -131,6 +131,11 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
     final = unpack(top["final"], _PROBS).astype(np.float64, copy=False)
     if not len(ids) == len(logits) == len(final):
         raise ValueError(f"{len(ids)} candidates have {len(logits)} logits and {len(final)} probabilities")
+    stages = tuple(_decode_stage(stage, known) for stage in data["stages"])
+    named = [*ids.tolist(), *(stage.argmax for stage in stages if stage.argmax != -1)]
+    unknown = next((token_id for token_id in named if token_id not in known.tokens), None)
+    if unknown is not None:
+        raise ValueError(f"token {unknown} was not defined before")
     logprob, logsumexp = parse_number(data["logprob"]), parse_number(data["logsumexp"])
     _refuse_above_one(logprob, logits, logsumexp)
     cdf = data["cdf"]
@@ -150,7 +155,7 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
         top_final=final,
         logsumexp=logsumexp,
         vocabulary=vocabulary,
-        stages=tuple(_decode_stage(stage, known) for stage in data["stages"]),
+        stages=stages,
         removed=decode_removed(data["removed"]),
         draw=None if data["draw"] is None else parse_number(data["draw"]),
         cdf=None if cdf is None else (parse_number(cdf[0]), parse_number(cdf[1])),

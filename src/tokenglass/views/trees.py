@@ -72,7 +72,8 @@ def tree_blocks(tree: Tree, limit: int = MOST_LINES) -> tuple[Block, ...]:
     drawn = [node for branch in branches if isinstance(branch.what, _Run) for node in branch.what.nodes]
     prompt = b"".join(tree.vocabulary.token(i).bytes for i in tree.prompt_ids[-32:])
     labels = _labels(tree.root)
-    together = "a line of several tokens has the probability of all of them, after the chain"
+    several = any(isinstance(branch.what, _Run) and len(branch.what.nodes) > 1 for branch in branches)
+    together = "a line of several tokens has the probability of all of them" if several else ""
     facts = [_facts(tree), f"the prompt: {labels}" if labels else "", together, _legend(drawn)]
     found: list[Block] = [Line("texts after ", "heading", tail=safe_text(prompt))]
     found += [Line(text, "facts") for text in facts if text]
