@@ -18,6 +18,7 @@ INIT = Path(tg.__file__)
 SIGNATURES = {
     "load": "(source='smollm2', *, engine=None, precision='exact', revision=None, threads=None, "
     "add_prefix_space=None)",
+    "compare": "(a, b, *, prompt=None, model=None, n=10, chat_template_kwargs=None, **config)",
     "load_tokenizer": "(source='smollm2', *, add_prefix_space=None, revision=None)",
     "Model.tokenize": "(prompt, *, add_special_tokens=True, parse_special=False, chat_template_kwargs=None)",
     "Model.detokenize": "(ids, *, skip_special_tokens=False)",

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tokenglass.comparing import compare
     from tokenglass.config import GenerationConfig
     from tokenglass.errors import (
         ContextOverflow,
@@ -83,6 +84,7 @@ __all__ = [
     "TraceError",
     "Unsupported",
     "__version__",
+    "compare",
     "load",
     "load_tokenizer",
 ]
@@ -95,6 +97,7 @@ _HOMES = {
     **dict.fromkeys(_ERRORS.split(), "errors"),
     **dict.fromkeys(_TYPES.split(), "types"),
     "GenerationConfig": "config",
+    "compare": "comparing",
     "Model": "model",
     "Search": "strategies",
     "Session": "session",

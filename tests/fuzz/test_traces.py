@@ -84,11 +84,12 @@ def records(n_cases: int) -> Iterator[tuple[str, bytes]]:
 
 
 def open_trace(data: bytes) -> None:
-    """Read a trace, every step of it and its tables."""
-    from tokenglass.traces import candidate_table, tree_table
+    """Read a trace, its tree, every step of it and its tables."""
+    from tokenglass.traces import candidate_table, tree_of, tree_table
     from tokenglass.traces.reading import parse
 
     trace = parse(data, "t.jsonl")
+    tree_of(trace)
     for table in (tree_table({"t": trace.nodes}), candidate_table({"t": trace.nodes})):
         for _ in table:
             pass

@@ -180,16 +180,16 @@ def test_searches_part_too() -> None:
 
 
 def test_a_beam_searchs_chain_is_given_log_probabilities() -> None:
-    """The penalty divides logits above 0 and multiplies those below: A and b have p = 1/2 and logits 2 - ln 2.
+    """The penalty divides what is above 0 and multiplies what is below; A and b both have logit 2 - ln 2.
 
-    Greedy: A has (2 - ln 2) / 1.5, so p = 1 / (1 + exp(2 (2 - ln 2) / 6)) = 0.39280. Beams see -ln 2, times
+    Greedy: A has (2 - ln 2) / 1.5, so p = 1 / (1 + exp((2 - ln 2) / 3)) = 0.392786. Beams see -ln 2, times
     1.5: p = 2^-1.5 / (2^-1.5 + 2^-1) = 1 / (1 + sqrt 2).
     """
     rows = {"A": row(A=0.5, b=0.5) + np.float32(2.0), "b": row(end=1.0)}
     shared = {"repetition_penalty": 1.5, "max_new_tokens": 1}
     found = compare({}, {"num_beams": 2}, model=following(rows), prompt="A", **shared)
     penalised = next(m for m in found.prompt_end.movers if m.token.bytes == b"A")
-    assert penalised.p_a == pytest.approx(0.39280, abs=1e-5)
+    assert penalised.p_a == pytest.approx(0.392786, abs=1e-6)
     assert penalised.p_b == pytest.approx(1.0 / (1.0 + 2.0**0.5), abs=NEAR)
 
 

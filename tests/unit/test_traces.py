@@ -269,7 +269,7 @@ def test_the_tree_of_a_trace(tmp_path: Path) -> None:
     assert (four.id, four.notes, four.depth) == (4, ["first", "second | `x`"], 2)
     assert four.step is not None and contents(four.step) == contents(step(4, text="<4>"))
     assert [made.node(n).pending for n in (4, 5, 6)] == [b"", b"\xe2\x82", b""]
-    assert (made.node(1).samples, made.node(1).count, made.node(5).config) == (2, 5, 1)
+    assert (made.node(1).count, made.node(5).config) == (5, 1)
     assert made.configs == [header().given, {"top_k": 3}]
     with pytest.raises(ValueError, match="node 3 was pruned"):
         made.node(3)

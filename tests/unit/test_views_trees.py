@@ -36,7 +36,7 @@ def grown(seed: int, n: int = 60) -> Tree:
     rng, made = random.Random(seed), Tree((0,), VOCABULARY)
     places = [made.root]
     for _ in range(n):
-        parent = places[-1] if rng.random() < 0.6 else rng.choice(places)
+        parent = places[-1] if rng.random() < 0.6 else rng.choice(places[:7])
         places.append(made.add(parent, step(rng.randrange(11), draw=rng.random(), p_final=rng.random())))
     return made
 
@@ -75,15 +75,13 @@ def test_what_is_drawn_is_the_tree(seed: int) -> None:
             words = tuple(s.token.text for s in node.steps())
             # siblings may say the same; the drawing's last one stands for all in both mappings
             want[words] = 100 * prod(n.step.p_final for n in own if n.step is not None)
-    shallow = {words: p for words, p in want.items() if _branchings(tree, words) <= 8}
-    got = parsed(drawn(tree))
-    assert shallow and {words: got[words] for words in shallow} == pytest.approx(shallow, rel=0.005)
+    assert max(map(_level, tree)) <= 8  # deeper ones are not drawn by bars
+    assert parsed(drawn(tree)) == pytest.approx(want, rel=0.005)
 
 
-def _branchings(tree: Tree, words: tuple[str, ...]) -> int:
-    """The most branches on the way to a text; the ninth is no longer drawn by bars."""
-    ways = [n for n in tree if tuple(s.token.text for s in n.steps()) == words]
-    return max(1 + sum(1 for m in list(n.lineage())[1:-1] if len(m.children) > 1) for n in ways)
+def _level(node: Node) -> int:
+    """How many branches stand before a place."""
+    return sum(1 for each in node.lineage() if each.parent and len(each.children) > 1)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 20, 39, 40, 500])
@@ -91,12 +89,9 @@ def test_what_is_left_out_is_counted(limit: int) -> None:
     """Places in sight and places counted as more are all places but the prompt, whatever the limit."""
     for seed in range(10):
         tree = grown(seed)
-        lines = drawn(tree, limit)
-        in_sight = sum(line.count("│ ·") + len(re.findall("[├└] [·O,a]", line)) for line in lines)
-        del in_sight
-        shown = [block for block in tree_blocks(tree, limit) if isinstance(block, Table)][0]
+        shown = next(block for block in tree_blocks(tree, limit) if isinstance(block, Table))
         numbers = [row.cells["rank"] for row in shown.rows if row.cells.get("rank", "…") != "…"]
-        more = sum(int(n) for n in re.findall(r"… (\d+) more places?", "\n".join(lines)))
+        more = sum(int(n) for n in re.findall(r"… (\d+) more places?", "\n".join(drawn(tree, limit))))
         assert len(numbers) <= limit
         assert more + sum(_places(tree, number) for number in numbers) == len(tree) - 1
 

@@ -46,10 +46,13 @@ def _arguments(config: GenerationConfig) -> list[tuple[str, Any]]:
     shown: list[tuple[str, Any]] = [("max_new_tokens", config.max_new_tokens)]
     for field in FIELDS:
         name = field.name
-        if name in _OURS or name in ("max_new_tokens", "max_length") or not config.acts(name):
+        if name in _OURS or name in ("max_new_tokens", "max_length"):
             continue
-        value = config[name]
-        given = config.sources.get(name) in ("you", "generation_config.json")
+        passed_over = name in config.passed_over  # left out, the model's own opinion would come back
+        if not config.acts(name) and not (passed_over and name not in config.values):
+            continue
+        value = config.values.get(name, field.default)
+        given = passed_over or config.sources.get(name) in ("you", "generation_config.json")
         if name == "eos_token_id":
             if given:
                 shown.append((name, list(value) if value else None))

@@ -37,7 +37,7 @@ def penalties(w: Workshop) -> Stage | None:
 
 def top_k(w: Workshop) -> Stage | None:
     """Exactly k."""
-    return stages.TopK(w["top_k"], tie="candidate_order") if w["top_k"] else None
+    return stages.TopK(w["top_k"], tie="candidate_order") if (w["top_k"] or 0) > 0 else None
 
 
 def typical_p(w: Workshop) -> Stage | None:
@@ -53,21 +53,23 @@ def top_p(w: Workshop) -> Stage | None:
 
 
 def min_p(w: Workshop) -> Stage | None:
-    """Compared in scores."""
-    return stages.MinP(w["min_p"], compare="logits") if w["min_p"] else None
+    """Compared in scores; above 1 only the best is left, as at 1."""
+    p = w["min_p"] or 0.0
+    return stages.MinP(min(p, 1.0), compare="logits") if p > 0.0 else None
 
 
-def temperature(w: Workshop) -> Stage | None:
-    """Also where it is 0, which leaves one candidate."""
-    return makers.temperature(w) if w.config.sampling else stages.Temperature(0.0)
+def fixed_temperature(w: Workshop) -> Stage | None:
+    """Before mirostat it never follows the entropy."""
+    return None if w["temperature"] in (None, 1.0) else stages.Temperature(w["temperature"])
+
+
+def coldest(w: Workshop) -> Stage | None:
+    """Without sampling: a temperature of 0, which leaves one candidate."""
+    return stages.Temperature(0.0)
 
 
 _BIAS = (logit_bias, ("logit_bias", "ignore_eos"))
-_TEMPERATURE = (
-    temperature,
-    ("temperature", "dynatemp_range", "dynatemp_exponent", "do_sample"),
-)
-CHAIN = (
+_CUTS = (
     (makers.structure, makers.STRUCTURES),
     _BIAS,
     (
@@ -81,6 +83,11 @@ CHAIN = (
     (top_p, ("top_p",)),
     (min_p, ("min_p",)),
     (makers.xtc, ("xtc_probability", "xtc_threshold")),
-    _TEMPERATURE,
 )
-MIROSTAT = ((makers.structure, makers.STRUCTURES), _BIAS, _TEMPERATURE)
+CHAIN = (*_CUTS, (makers.temperature, ("temperature", "dynatemp_range", "dynatemp_exponent", "do_sample")))
+GREEDY = (*_CUTS, (coldest, ("do_sample",)))
+MIROSTAT = (
+    (makers.structure, makers.STRUCTURES),
+    _BIAS,
+    (fixed_temperature, ("temperature", "do_sample")),
+)

@@ -9,12 +9,12 @@ from typing import Any
 
 from tokenglass.chain.code import transformers_code
 from tokenglass.chain.makers import Workshop
-from tokenglass.chain.presets import Line, idle_keywords, lines
+from tokenglass.chain.presets import OWN, Line, idle_keywords, lines
 from tokenglass.chain.selectors import described, selector
 from tokenglass.config import BY_NAME, GenerationConfig
 from tokenglass.random import Philox, Source
 from tokenglass.select import Selector
-from tokenglass.stages.base import Stage, params
+from tokenglass.stages.base import Stage, params, renamed
 from tokenglass.stages.foreign import as_processor
 from tokenglass.tokenizer import Tokenizer
 from tokenglass.types import Chain, ChainStage
@@ -115,14 +115,18 @@ class Plan:
             sources=config.sources,
             no_effect=config.no_effect,
             warnings=self.warnings,
-            code=transformers_code(
-                config, idle_keywords(config.preset, config.sampling, bool(config["mirostat"]))
-            ),
+            code=transformers_code(config, _idle(config, self.selector) | set(config.no_effect)),
         )
 
     def _shown(self, entry: Entry) -> ChainStage:
         paper = next((BY_NAME[k].paper for k in entry.keywords if k in BY_NAME and BY_NAME[k].paper), "")
         return ChainStage(entry.stage.name, params(entry.stage), _sources(self.config, entry.keywords), paper)
+
+
+def _idle(config: GenerationConfig, picks: Selector) -> frozenset[str]:
+    """Keywords of stages that take no part, and that who picks the token does not use either."""
+    unused = idle_keywords(config.preset, config.sampling, bool(config["mirostat"]))
+    return unused - set(described(config, picks)[2])
 
 
 def _reseeded(stage: Any, old: int, new: int) -> Stage:
@@ -154,13 +158,14 @@ def plan(config: GenerationConfig, tokenizer: Tokenizer, vocab_size: int, prompt
     taken: list[Entry] = []
     for line in lines(config.preset, config.sampling, bool(config["mirostat"])):
         taken += _entries(line, workshop)
-    idle = idle_keywords(config.preset, config.sampling, bool(config["mirostat"]))
+    picks = selector(config)
+    idle = _idle(config, picks)
     silent = [n for n in config.values if n in idle and config.sources[n] == "you"]
     config = replace(config, no_effect=tuple(dict.fromkeys([*config.no_effect, *silent])))
     return Plan(
         config,
-        _ordered(_replaced(taken), config["order"]),
-        selector(config),
+        _ordered(_numbered(_replaced(taken)), config["order"]),
+        picks,
         _negative(workshop, prompt_ids),
         tuple(workshop.warnings),
     )
@@ -184,6 +189,22 @@ def _replaced(entries: Sequence[Entry]) -> Sequence[Entry]:
     takes = {name: own[kind] for kind, name in _PROCESSORS.items() if kind in own and name in own}
     moved = {entry.name for entry in takes.values()}
     return [takes.get(entry.name, entry) for entry in entries if entry.name not in moved]
+
+
+def _numbered(entries: Sequence[Entry]) -> Sequence[Entry]:
+    """A stage of the user's whose name is taken already is numbered, so that `order` and the books tell it."""
+    taken = {entry.name for entry in entries if entry.keywords != OWN}
+    named = []
+    for entry in entries:
+        if entry.keywords == OWN:
+            name, n = entry.name, 1
+            while name in taken:
+                n += 1
+                name = f"{entry.name}#{n}"
+            taken.add(name)
+            entry = entry if name == entry.name else Entry(renamed(entry.stage, name), name, OWN)
+        named.append(entry)
+    return named
 
 
 def _ordered(entries: Sequence[Entry], order: Sequence[str] | None) -> tuple[Entry, ...]:

@@ -14,6 +14,7 @@ from tokenglass.chain.makers import Maker
 from tokenglass.config import Preset
 
 Line = tuple[Maker | None, tuple[str, ...]]  # the maker, and the keywords it stands for; None: the user's own
+OWN = ("logits_processor",)
 
 _PROCESSORS: tuple[Line, ...] = (
     (makers.guidance_scale, ("guidance_scale", "negative_prompt_ids", "negative_prompt")),
@@ -41,7 +42,7 @@ _PROCESSORS: tuple[Line, ...] = (
     ),
     (makers.suppress_tokens, ("suppress_tokens", "ignore_eos")),
     (makers.begin_suppress_tokens, ("begin_suppress_tokens",)),
-    (None, ("logits_processor",)),
+    (None, OWN),
 )
 _WARPERS: tuple[Line, ...] = (
     (makers.temperature, ("temperature", "dynatemp_range", "dynatemp_exponent")),
@@ -70,7 +71,9 @@ def lines(preset: Preset, sampling: bool, mirostat: bool) -> Sequence[Line]:
         mirostat: it replaces truncation; in llama.cpp everything but the biases and the temperature.
     """
     if preset == "llama.cpp":
-        return llamacpp.MIROSTAT if mirostat and sampling else llamacpp.CHAIN
+        if not sampling:
+            return llamacpp.GREEDY
+        return llamacpp.MIROSTAT if mirostat else llamacpp.CHAIN
     if preset == "vllm":
         return (*vllm.PROCESSORS, *(vllm.WARPERS if sampling else ()))
     warpers = _WARPERS[:1] if mirostat else _WARPERS

@@ -54,7 +54,7 @@ def described(
 ) -> tuple[str, Mapping[str, Any], tuple[str, ...], str]:
     """(name, parameters, keywords, paper) of what picks the token."""
     keywords: tuple[str, ...] = _KEYWORDS[config.mode]
-    if config["mirostat"]:
+    if config["mirostat"] and config.sampling:
         keywords = ("mirostat", "mirostat_tau", "mirostat_eta", *keywords)
     elif adapts(config.values) and config.sampling:
         keywords = ("adaptive_target", "adaptive_decay", *keywords)

@@ -86,6 +86,9 @@ def refuse_combinations(values: Mapping[str, Any], preset: Preset) -> None:
     sampling = bool(values["do_sample"])
     if mode in BEAMS:
         require(beams > 1, "num_beams", "above 1 with force_words_ids", beams)
+        if mode == "constrained_beam_search":
+            groups = values.get("num_beam_groups") or 1
+            require(groups == 1, "num_beam_groups", "1 with force_words_ids", groups)
         interval = f"at most num_beams = {beams}"
         require(returned <= beams, "num_return_sequences", interval, returned)
         if mode in ("group_beam_search", "constrained_beam_search"):

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from tokenglass.config.effects import without_effect
 from tokenglass.config.fields import PRESETS, Field, Preset, When
 from tokenglass.config.modes import Mode, conditions, mode_of, refuse_combinations
-from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NEVER_OFF, NO_EFFECT, REFUSED
-from tokenglass.config.values import checked, require
+from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NEVER_OFF, REFUSED
+from tokenglass.config.values import checked, plain, require
 from tokenglass.errors import Unsupported
 
 Source = Literal["you", "generation_config.json", "model", "preset", "default", "fresh"]
@@ -34,6 +35,7 @@ class GenerationConfig:
         prompt_length: tokens of the prompt.
         max_new_tokens: how many tokens are written at most.
         no_effect: names that were given and change nothing in this run.
+        passed_over: names on which the model's generation_config.json has an opinion that the preset ignores.
     """
 
     values: Mapping[str, Any]
@@ -41,6 +43,7 @@ class GenerationConfig:
     prompt_length: int = 0
     max_new_tokens: int = DEFAULT_NEW_TOKENS
     no_effect: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return self.values.get(name)
@@ -136,17 +139,19 @@ def resolve(
         ValueError: a value outside its interval, or keywords that cannot go together.
         Unsupported: a keyword that is refused, with the reason.
     """
+    given = {n: plain(v) if n in BY_NAME and BY_NAME[n].kind != "object" else v for n, v in given.items()}
     _refuse_unknown(given)
     preset: Preset = "transformers" if given.get("preset") is None else given["preset"]
     require(preset in PRESETS, "preset", "one of " + ", ".join(PRESETS), preset)
     _refuse_foreign(given, preset)
-    defaults = dict(model_defaults or {}) if preset == "transformers" else {}
+    opinions = {n: v for n, v in (model_defaults or {}).items() if v is not None}
+    defaults = opinions if preset == "transformers" else {}
     values: dict[str, Any] = {"preset": preset}
     sources: dict[str, Source] = {"preset": "you" if "preset" in given else "default"}
     for item in FIELDS:
         if item.name != "preset" and preset in item.presets:
             raw, sources[item.name] = _value(item, given, defaults, preset)
-            values[item.name] = _from(sources[item.name], item, raw, vocab_size)
+            values[item.name] = _from(sources[item.name], item, raw, vocab_size, preset)
     if sources["eos_token_id"] == "default":
         values["eos_token_id"], sources["eos_token_id"] = tuple(model_eos), "model"
     if sources["max_length"] != "you" if "max_length" in sources else False:
@@ -155,9 +160,10 @@ def resolve(
     refuse_combinations(values, preset)
     budget = _budget(values, prompt_length, preset)
     _settle_seed(values, sources)
-    in_force = conditions(values)
-    silent = [n for n in given if n in NO_EFFECT or (n in BY_NAME and not in_force[BY_NAME[n].when])]
-    return GenerationConfig(values, sources, prompt_length, budget, tuple(silent))
+    passed_over = tuple(n for n in opinions if n in BY_NAME and n not in defaults)
+    return GenerationConfig(
+        values, sources, prompt_length, budget, without_effect(given, values), passed_over
+    )
 
 
 def _value(
@@ -170,9 +176,9 @@ def _value(
     return item.default_of(preset), "preset" if preset in item.defaults else "default"
 
 
-def _from(source: Source, item: Field, raw: Any, vocab_size: int) -> Any:
+def _from(source: Source, item: Field, raw: Any, vocab_size: int, preset: Preset) -> Any:
     try:
-        return checked(item, raw, vocab_size)
+        return checked(item, raw, vocab_size, preset)
     except ValueError as error:
         if source == "generation_config.json":
             raise ValueError(

@@ -67,6 +67,25 @@ _WHEN: Mapping[When, str] = {
     "lookup": "max_matching_ngram_size",
     "guidance": "negative_prompt_ids negative_prompt",
 }
+# name -> what must be on for it to change anything: one of the names in each text.
+_DRY = ("dry_multiplier", "dry_penalty_last_n")
+_LOOKS_BACK = ("repeat_last_n",)
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "dry_multiplier": ("dry_penalty_last_n",),
+    "dry_penalty_last_n": ("dry_multiplier",),
+    **dict.fromkeys(("dry_base", "dry_allowed_length", "dry_sequence_breakers"), _DRY),
+    "xtc_threshold": ("xtc_probability",),
+    "dynatemp_exponent": ("dynatemp_range",),
+    "repeat_last_n": ("repetition_penalty frequency_penalty presence_penalty",),
+    **dict.fromkeys(("repetition_penalty", "frequency_penalty", "presence_penalty"), _LOOKS_BACK),
+}
+# name -> what takes its place where it is given.
+REPLACED_BY: Mapping[str, str] = {
+    "max_length": "max_new_tokens",
+    "min_length": "min_new_tokens",
+    "adaptive_target": "mirostat",
+    "adaptive_decay": "mirostat",
+}
 _PAPERS: Mapping[str, str] = {
     "rng": "Salmon et al. 2011 (Philox)",
     "temperature": "Ackley, Hinton and Sejnowski 1985",

@@ -7,13 +7,14 @@ checks itself are left to it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
-from tokenglass.config.fields import PRESETS, Field
+from tokenglass.config.fields import PRESETS, Field, Preset
 
 RNGS = ("tokenglass", "llama.cpp", "torch")
 MAX_SEED = (1 << 64) - 1
+_MOST = 1 << 1023  # a whole number beyond has no float
 _LEAST = {
     **dict.fromkeys("max_new_tokens max_length num_beams num_return_sequences num_beam_groups".split(), 1),
     **dict.fromkeys("num_assistant_tokens prompt_lookup_num_tokens max_matching_ngram_size".split(), 1),
@@ -21,25 +22,40 @@ _LEAST = {
     **dict.fromkeys("dry_allowed_length no_repeat_ngram_size encoder_no_repeat_ngram_size".split(), 0),
     **dict.fromkeys("forced_bos_token_id pad_token_id seed mirostat".split(), 0),
 }
-_IDS = frozenset("eos_token_id suppress_tokens begin_suppress_tokens allowed_token_ids".split()) | {
-    *("forced_eos_token_id", "forced_bos_token_id", "negative_prompt_ids")
-}
+# Where another system takes more: a top_k below 1, and in llama.cpp any min_p, is off or keeps the best.
+_LEAST_IN: Mapping[Preset, Mapping[str, float]] = {"llama.cpp": {"top_k": -inf}, "vllm": {"top_k": -1}}
+_ANY_IN: Mapping[Preset, frozenset[str]] = {"llama.cpp": frozenset({"min_p"})}
 
 
-def checked(field: Field, value: Any, vocab_size: int) -> Any:
+def plain(value: Any) -> Any:
+    """The value with the scalars and arrays of numpy and torch in it turned into Python's own."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(map(plain, value))
+    if type(value) is dict:
+        return {plain(key): plain(part) for key, part in value.items()}
+    return value
+
+
+def checked(field: Field, value: Any, vocab_size: int, preset: Preset = "transformers") -> Any:
     """The value in its own form; None stays None.
 
     Args:
         field: the keyword.
         value: as given.
         vocab_size: ids are checked against it; 0 checks nothing.
+        preset: whose intervals.
 
     Raises:
         ValueError: not of this kind, or outside its interval; names the keyword.
     """
     if value is None:
         return None
-    kinds = {"whole": _whole, "number": _number, "flag": _flag, "texts": _texts, "text": _text}
+    if field.kind == "whole":
+        least = _LEAST_IN.get(preset, {}).get(field.name, _LEAST[field.name])
+        value = _whole(field.name, value, least)
+    kinds = {"number": _number, "flag": _flag, "texts": _texts, "text": _text}
     if field.kind in kinds:
         value = kinds[field.kind](field.name, value)
     elif field.kind == "ids":
@@ -48,7 +64,7 @@ def checked(field: Field, value: Any, vocab_size: int) -> Any:
         _ids(field.name, value, vocab_size)
     if field.name == "force_words_ids":
         _phrases(field.name, value, vocab_size)
-    if field.name in _RULES:
+    if field.name in _RULES and field.name not in _ANY_IN.get(preset, ()):
         _RULES[field.name](value)
     return value
 
@@ -68,16 +84,16 @@ def _short(value: Any) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
-def _whole(name: str, value: Any) -> int:
-    least = _LEAST[name]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    right = number and isfinite(value) and float(value).is_integer() and value >= least
-    require(right, name, f"a whole number of at least {least}", value)
+def _whole(name: str, value: Any, least: float) -> int:
+    number = isinstance(value, int) and not isinstance(value, bool)
+    right = (number or (isinstance(value, float) and value.is_integer())) and value >= least
+    require(right, name, "a whole number" + (f" of at least {least}" if isfinite(least) else ""), value)
     return int(value)
 
 
 def _number(name: str, value: Any) -> float:
     right = isinstance(value, int | float) and not isinstance(value, bool) and value == value
+    right = right and (isinstance(value, float) or abs(value) < _MOST)
     require(right, name, "a number", value)
     return float(value)
 
@@ -111,8 +127,7 @@ def _is_unicode(text: str) -> bool:
 
 
 def _ids(name: str, value: Any, vocab_size: int) -> tuple[int, ...]:
-    values = value.tolist() if hasattr(value, "tolist") else value
-    ids = list(values) if isinstance(values, list | tuple | set | frozenset | range) else [values]
+    ids = list(value) if isinstance(value, list | tuple | set | frozenset | range) else [value]
     if ids and isinstance(ids[0], list):  # transformers takes negative_prompt_ids with a batch dimension
         require(len(ids) == 1, name, "one list of ids", value)
         ids = ids[0]

@@ -139,13 +139,16 @@ def choose_by_id(row: Row, u: float) -> Choice:
 
 
 def require_alive(row: Row, context: Context) -> None:
-    """Refuse a row in which everything is masked.
+    """Refuse a row in which everything is masked, or which is no distribution.
 
     Raises:
-        NoTokenAllowed: it is.
+        NoTokenAllowed: everything is masked.
+        ValueError: a score is NaN or +inf.
     """
     if row.argmax < 0:
         raise NoTokenAllowed(context.position)
+    if not np.isfinite(row.scores[row.argmax]):  # a NaN is the largest to numpy
+        raise ValueError(f"scores must be numbers below +inf, got {row.scores[row.argmax]}; mend them first")
 
 
 def margin(row: Row) -> float:

@@ -5,7 +5,7 @@ Knows nothing about where the chain came from or what is done with the final row
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from math import exp
@@ -15,9 +15,10 @@ import numpy as np
 
 from tokenglass import numbers
 from tokenglass.errors import NoTokenAllowed
-from tokenglass.stages.base import Stage, params, start
+from tokenglass.stages.base import BaseStage, Stage, UserStage, params, start
 from tokenglass.stages.context import Context
 from tokenglass.stages.row import MASKED, Doubles, Floats, Ids, Row
+from tokenglass.stages.scaling import RemoveInvalidValues
 from tokenglass.types import Effect, Removal
 from tokenglass.types import Stage as StageRecord
 
@@ -145,16 +146,35 @@ class Ledger:
         return tuple(found)
 
     def require_alive(self, position: int) -> None:
-        """Refuse a step at which no token is left.
+        """Refuse a step at which no token is left, or whose scores are no numbers.
 
         Raises:
             NoTokenAllowed: names the stage that removed the last one.
+            ValueError: as `require_sound`.
         """
+        self.require_sound(position)
         if self.row.argmax < 0:
-            index = len(self.rows) - 1
-            while index > 0 and self.rows[index - 1].argmax < 0:
-                index -= 1
-            raise NoTokenAllowed(position, self.names[index])
+            raise NoTokenAllowed(position, self._first(lambda row: row.argmax < 0))
+
+    def require_sound(self, position: int) -> None:
+        """Refuse a step at whose end some score is NaN or +inf.
+
+        Raises:
+            ValueError: names the stage that made the first one.
+        """
+        if not is_sound(self.row):
+            name = self._first(lambda row: not is_sound(row))
+            raise ValueError(
+                f"stage {name!r} made a score NaN or +inf at position {position}; "
+                "mend it, or set remove_invalid_values=True"
+            )
+
+    def _first(self, bad: Callable[[Row], bool]) -> str:
+        """The name of the stage since which the rows have all been bad, up to the final one, which is."""
+        index = len(self.rows) - 1
+        while index > 0 and bad(self.rows[index - 1]):
+            index -= 1
+        return self.names[index]
 
 
 def run(
@@ -166,6 +186,9 @@ def run(
     record: bool = True,
 ) -> Ledger:
     """Send a row through a chain.
+
+    A row with a NaN or +inf goes only to stages that may mend it: those up to the last
+    `RemoveInvalidValues`, and the user's own. To all others it is no distribution: it stays as it is.
 
     Args:
         chain: stages in order.
@@ -189,14 +212,27 @@ def run(
         raise ValueError(f"states must hold one entry for each of the {len(chain)} stages, got {len(before)}")
     rows, after = [row], []
     records = [_opening(row)] if record else []
-    for stage, state in zip(chain, before, strict=True):
-        new, next_state = stage.apply(rows[-1], context, state)
-        if record:
-            records.append(compare(stage.name, params(stage), rows[-1], new))
-        rows.append(new)
-        after.append(next_state)
+    mended = max((i for i, s in enumerate(chain) if isinstance(s, RemoveInvalidValues)), default=-1)
+    with np.errstate(all="ignore"):  # what overflows is told in a sentence, by `require_sound`
+        for place, (stage, state) in enumerate(zip(chain, before, strict=True)):
+            new, next_state = rows[-1], state
+            if is_sound(new) or place <= mended or not _is_built_in(stage):
+                new, next_state = stage.apply(rows[-1], context, state)
+            if record:
+                records.append(compare(stage.name, params(stage), rows[-1], new))
+            rows.append(new)
+            after.append(next_state)
     names = (MODEL, *(stage.name for stage in chain))
     return Ledger(rows[-1], tuple(after), tuple(records), names, tuple(rows))
+
+
+def is_sound(row: Row) -> bool:
+    """Whether no score is NaN or +inf; a row without any token alive is sound."""
+    return row.argmax < 0 or bool(np.isfinite(row.scores[row.argmax]))  # a NaN is the largest to numpy
+
+
+def _is_built_in(stage: Stage) -> bool:
+    return isinstance(stage, BaseStage) and not isinstance(stage, UserStage)
 
 
 def _opening(row: Row) -> StageRecord:

@@ -95,8 +95,11 @@ class Moments:
         """Moments with a few scores changed, or None where only a fresh sum is exact enough."""
         if not self.total > 0.0:
             return None
-        old, new = old - np.float32(self.reference), new - np.float32(self.reference)
-        if len(new) and not new.max() < 20.0:  # also NaN: a new leader needs a new reference
+        with np.errstate(over="ignore"):
+            old, new = old - np.float32(self.reference), new - np.float32(self.reference)
+        if len(new) and not (old.max() < 0.0 and new.max() <= 0.0):  # also NaN
+            # the leader went or was overtaken: beside another one's rounded weight it would be off by a
+            # float32 rounding, and the new leader's probability could come out above 1
             return None
         old_w, new_w = np.exp(old), np.exp(new)
         total = self.total - float(old_w.sum(dtype=np.float64)) + float(new_w.sum(dtype=np.float64))

@@ -5,8 +5,10 @@ Steps are parsed when they are asked for. Names, notes and prunings are those at
 
 from __future__ import annotations
 
+import gc
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -50,7 +52,7 @@ class TraceNode:
         event: what wrote its token, or None for the prompt.
         trace: that it belongs to.
         config: index in the trace's `configs` of the keywords it was written under.
-        samples: how many different draws were made here.
+        samples: how many different draws the session made here.
         count: how many sampled continuations passed through here.
         name: given by a person, or "".
         notes: oldest first.
@@ -230,7 +232,24 @@ def read(path: str | Path, vocabulary: Vocabulary | None = None) -> Trace:
 
 def parse(data: bytes, name: str, vocabulary: Vocabulary | None = None) -> Trace:
     """The trace in the bytes of a file called `name`, as `read` reads it."""
-    name = shown(name)
+    with without_collector():
+        return _parsed(data, shown(name), vocabulary)
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """No garbage collection meanwhile: it would search many small values again and again, and all stay."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _parsed(data: bytes, name: str, vocabulary: Vocabulary | None) -> Trace:
     lines = io.BytesIO(data)
     trace = _begun(lines.readline(), name, vocabulary)
     for number, line in enumerate(iter(lines.readline, b""), start=2):

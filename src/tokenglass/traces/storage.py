@@ -93,6 +93,8 @@ class AppendFile:
     def __init__(self, path: Path, *, new: bool = False, replace: bool = False) -> None:
         try:
             self.path = Path(os.path.realpath(path.parent, strict=True)) / path.name
+            if not new:
+                os.lstat(self.path)  # before a lock is made for what is not there
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise unwritable(path, error) from error
         self._lock = _locked(self.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tokenglass.text import Utf8Stream
-from tokenglass.traces.reading import Trace, damaged_line
+from tokenglass.traces.reading import Trace, damaged_line, without_collector
 from tokenglass.types import Step, Tree, Vocabulary
 from tokenglass.types.trees import key as child_key
 
@@ -18,7 +18,12 @@ def tree_of(trace: Trace, vocabulary: Vocabulary | None = None) -> Tree:
     Raises:
         TraceError: a step is damaged, or stands there twice.
     """
-    tree = Tree(trace.header.prompt_ids, vocabulary or trace.vocabulary)
+    with without_collector():
+        return _grown(trace, vocabulary or trace.vocabulary)
+
+
+def _grown(trace: Trace, vocabulary: Vocabulary) -> Tree:
+    tree = Tree(trace.header.prompt_ids, vocabulary)
     tree.configs = list(trace.configs)
     made = [tree.root]
     for node in trace.nodes[1:]:
@@ -29,7 +34,7 @@ def tree_of(trace: Trace, vocabulary: Vocabulary | None = None) -> Tree:
         made.append(tree.add(parent, step, config=node.config, pending=_pending(parent.pending, step)))
     for node, place in zip(trace.nodes, made, strict=True):
         place.name, place.notes = node.name, list(node.notes)
-        place.samples, place.count = node.samples, node.count
+        place.count = node.count
     for node, place in zip(trace.nodes, made, strict=True):
         if node.pruned and node.parent is not None and not place.pruned:
             tree.prune(place)
