@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from tokenglass.loading import load, load_tokenizer
     from tokenglass.model import Model
+    from tokenglass.saving import open_session
     from tokenglass.session import Session
     from tokenglass.strategies import Search
     from tokenglass.tokenizer import Tokenizer
@@ -87,6 +88,7 @@ __all__ = [
     "compare",
     "load",
     "load_tokenizer",
+    "open_session",
 ]
 
 _ERRORS = "ContextOverflow EngineError MissingDependency ModelDamaged ModelNotFound ModelUnsupported "
@@ -104,6 +106,7 @@ _HOMES = {
     "Tokenizer": "tokenizer",
     "load": "loading",
     "load_tokenizer": "loading",
+    "open_session": "saving",
 }
 
 

@@ -7,11 +7,13 @@ the stages remembered, so asking again gives the rest.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from tokenglass.reading.paths import Link, Path, Reader, Reading
 from tokenglass.select import Choice, Draw, Greedy, LlamaDraw, Selector, TorchDraw
 from tokenglass.stages.ledger import Ledger
+from tokenglass.types import Origin, Step
 
 Picks = tuple[Selector, Any] | None  # a selector and its state
 
@@ -38,6 +40,29 @@ def again(
         return ledger.followed_by(selector, choice.row, choice.facts)
 
     return ask
+
+
+def recorded(
+    reader: Reader,
+    reading: Reading,
+    token_id: int,
+    origin: Origin,
+    draw: float | None = None,
+    cdf: tuple[float, float] | None = None,
+) -> Step:
+    """The record of a search's choice after a reading of the same reader, which can be asked again.
+
+    Args:
+        reader: the model, and the chain that judged.
+        reading: of a path that began with the reader's prompt.
+        token_id: the token.
+        origin: how it came about.
+        draw: the uniform number, where one decided.
+        cdf: the token's cell.
+    """
+    path = reading.path
+    ids = ids_of(reader.prompt_ids, path.written)
+    return replace(reading.step(token_id, origin, draw, cdf), reread=again(reader, ids, path.states))
 
 
 def cut_by(reading: Reading, choice: Choice, selector: Selector, state: Any) -> Picks:

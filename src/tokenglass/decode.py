@@ -37,6 +37,7 @@ def decode(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], 
         ContextOverflow: the prompt alone is longer than the context.
         NoTokenAllowed: every token was banned.
         EngineError: the model's logits hold a NaN or +inf.
+        ValueError: a stage made a score NaN or +inf.
     """
     for _, step in decode_samples(engine, vocabulary, prompt_ids, plan, 1):
         yield step
@@ -150,6 +151,7 @@ def reader_of(
         domain=domain,
         negative_ids=plan.negative_ids,
         candidates=plan.with_candidates,
+        batch_index=sample,
     )
 
 

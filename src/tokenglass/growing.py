@@ -54,7 +54,8 @@ def expand(
                 if not chosen:
                     ended.append((node, share))
                 following += [
-                    (session.writer.unfolded(node, reading, token_id), share * q) for token_id, q in chosen
+                    (session.made(session.writer.unfolded(node, reading, token_id), stay=True), share * q)
+                    for token_id, q in chosen
                 ]
         ended += [pair for pair in level if _finished(pair[0], here)]
         level = following
@@ -123,7 +124,7 @@ def sample(session: Session, n: int, *, max_new_tokens: int = 20) -> Samples:
     at = {pen.sample: here for pen in pens}
     here.count += n
     for pen, step in write(pens):
-        at[pen.sample] = session.writer.laid(at[pen.sample], step, pen)
+        at[pen.sample] = session.made(session.writer.laid(at[pen.sample], step, pen), stay=True)
         at[pen.sample].count += 1
     leaves = [at[pen.sample] for pen in pens]
     unique = tuple(dict.fromkeys(leaves))

@@ -6,7 +6,6 @@ Turns prompts into ids and ids into results; the computing is the engine's, the 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,10 +16,10 @@ from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.chain import plan as make_plan
 from tokenglass.decode import decode, decode_samples, limits_of, reader_of, written
-from tokenglass.engines.base import Engine, Floats
-from tokenglass.stages.ledger import Ledger
+from tokenglass.engines.base import Engine
 from tokenglass.stages.row import Domain
-from tokenglass.types import Chain, EngineInfo, Generation, NextTokens, Showcase, Step, Tokenization
+from tokenglass.tables import next_table
+from tokenglass.types import EngineInfo, Generation, NextTokens, Step, Tokenization
 
 if TYPE_CHECKING:
     from tokenglass.healing import Healing
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from tokenglass.session import Session
     from tokenglass.strategies import Search
     from tokenglass.tokenizer import Tokenizer
+    from tokenglass.types import Chain, OptionScores, Score, Showcase
 
 Message = Mapping[str, Any]
 Prompt = str | Sequence[int] | Sequence[Message]
@@ -64,9 +64,7 @@ class Model:
     def __enter__(self) -> Model:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -181,7 +179,7 @@ class Model:
         reader = reader_of(self.engine, self.tokenizer, read, plan, limits_of(plan.config), domain=domain)
         reading = reader.read([reader.start()])[0]
         books = cut(reader, reading, plan.selector, plan.selector.start())
-        return next_table(self, read, reading.logits, books, plan, n)
+        return next_table(self.tokenizer, read, reading.logits, books, plan, n)
 
     # ---------------------------------------------------------------- text
 
@@ -264,12 +262,9 @@ class Model:
         return self._searching(ids, plan)
 
     def strategies(self, prompt: Prompt, names: Sequence[str] | None = None, **config: Any) -> Showcase:
-        """One prompt under every strategy, side by side, and where and why each parts from greedy.
+        """One prompt under every strategy, or those named, and where and why each parts from greedy.
 
-        Args:
-            prompt: text, ids or messages.
-            names: which strategies; all where None.
-            **config: keywords that all share, such as `max_new_tokens`, `seed` and `stop_strings`.
+        `config` holds what all share, such as `max_new_tokens`, `seed` and `stop_strings`.
 
         Raises:
             ValueError: an unknown strategy, or a keyword that the strategies set themselves.
@@ -277,6 +272,24 @@ class Model:
         from tokenglass.showcase import strategies
 
         return strategies(self, prompt, names, **config)
+
+    def score(self, text: str | Sequence[int], **options: Any) -> Score:
+        """Surprise, rank and alternatives of each token of a text or of ids; options as in `scoring.score`."""
+        from tokenglass.scoring import score
+
+        return score(self.engine, self.tokenizer, text, **options)
+
+    def score_options(
+        self, prompt: Prompt, options: Sequence[str | Sequence[int]], *, space_variants: bool = False
+    ) -> OptionScores:
+        """How likely each of several continuations is, normalised over the set and not.
+
+        With `space_variants` each text is also scored with, or without, a space in front.
+        """
+        from tokenglass.scoring import score_options
+
+        ids = self.prompt_ids(prompt)
+        return score_options(self.engine, self.tokenizer, ids, options, space_variants=space_variants)
 
     def chain(self, **config: Any) -> Chain:
         """The stages in force under a configuration, in order, with where each value came from.
@@ -329,21 +342,3 @@ class Model:
 
         healing = heal(self.engine, self.tokenizer, ids)
         return self.plan(config, healing.prompt_ids), healing.prompt_ids, healing
-
-
-def next_table(
-    model: Model, ids: tuple[int, ...], logits: Floats, books: Ledger, plan: Plan, n: int
-) -> NextTokens:
-    """What was read after some ids, and what the chain made of it, as a next-token table."""
-    changed = len(books.rows) > 1
-    return NextTokens(
-        prompt_ids=ids,
-        position=len(ids) - 1,
-        logits=logits,
-        n=n,
-        vocabulary=model.tokenizer,
-        final=books.row.scores if changed else None,
-        stages=books.stages if changed else (),
-        config=plan.config.to_dict(),
-        books=books,
-    )

@@ -15,9 +15,10 @@ import numpy as np
 from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
-from tokenglass.model import next_table
+from tokenglass.kept import Kept
 from tokenglass.reading.paths import Reading
 from tokenglass.select import Choice
+from tokenglass.tables import next_table
 from tokenglass.treewriter import TreeWriter
 from tokenglass.types import FinishReason, NextTokens, Node, Step, Tree
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from tokenglass.types.growth import Expansion, Play, Samples
 
 
-class Session:
+class Session(Kept):
     """One prompt and everything written after it.
 
     Args:
@@ -41,13 +42,23 @@ class Session:
     def __init__(self, model: Model, prompt_ids: tuple[int, ...], config: Mapping[str, Any]) -> None:
         self.model = model
         self.prompt_ids = prompt_ids
-        self.tree = Tree(prompt_ids, model.tokenizer)
+        super().__init__(Tree(prompt_ids, model.tokenizer))
         self.writer = TreeWriter.of(model, self.tree, config)
         self._redo: dict[int, Node] = {}
-        self._samples: dict[int, int] = {}
         self._known: Reading | None = None
         self._ids: tuple[int, ...] | None = None
         self._stand_on(self.tree.root)
+
+    @classmethod
+    def of(
+        cls, model: Model, tree: Tree, config: Mapping[str, Any], node: int, samples: Mapping[int, int]
+    ) -> Session:
+        """A session on a tree that is there already, such as one read from a file."""
+        session = cls(model, tree.prompt_ids, config)
+        session.tree, session._samples = tree, dict(samples)
+        session.writer = TreeWriter.of(model, tree, config)
+        session.goto(node)
+        return session
 
     def __repr__(self) -> str:
         return f"<Session on {self.model.info.name}: {len(self.prompt_ids)} + {len(self.steps)} tokens>"
@@ -98,7 +109,7 @@ class Session:
         """Which tokens may come next."""
         reading, plan = self._read(), self.plan
         books = cut(self.writer.reader, reading, plan.selector, self.writer.selector_state(self.node))
-        return next_table(self.model, self.ids, reading.logits, books, plan, 10)
+        return next_table(self.model.tokenizer, self.ids, reading.logits, books, plan, 10)
 
     # ----------------------------------------------------------------- moves
 
@@ -149,6 +160,7 @@ class Session:
                 break
             self._redo[parent.id], undone = here, here.step
             self._stand_on(parent)
+        self._kept_place(undone)
         return undone
 
     def redo(self, n: int = 1) -> Step | None:
@@ -160,6 +172,7 @@ class Session:
                 break
             self._stand_on(child)
             redone = child.step
+        self._kept_place(redone)
         return redone
 
     def goto(self, node: Node | int | str) -> Node:
@@ -173,13 +186,14 @@ class Session:
         for each in found.lineage():
             if each.parent is not None:
                 self._redo[each.parent.id] = each  # redo after an undo leads back here
+        self._kept_place(found)
         return found
 
     def fork(self) -> Session:
         """Another session at this place of the same tree, free to go elsewhere; nothing is copied."""
         other = object.__new__(Session)
         other.__dict__.update(self.__dict__)
-        other._redo, other._samples = dict(self._redo), dict(self._samples)
+        other._redo, other._samples, other._is_fork = dict(self._redo), dict(self._samples), True
         return other
 
     def set(self, **config: Any) -> GenerationConfig:
@@ -198,6 +212,8 @@ class Session:
             given.setdefault("seed", self.plan.config.seed)
         self.writer = TreeWriter.of(self.model, self.tree, given)
         self._known = None
+        if self._keeper is not None:
+            self._keeper.set(self.writer)
         return self.plan.config
 
     def name(self, text: str, node: Node | int | str | None = None) -> Node:
@@ -211,12 +227,16 @@ class Session:
         if taken:
             raise ValueError(f"name {text!r} belongs to node {taken[0]}; take another")
         place.name = str(text)
+        if self._keeper is not None:
+            self._keeper.named(place)
         return place
 
     def note(self, text: str, node: Node | int | str | None = None) -> Node:
         """Write a note on a place, or the one here."""
         place = self._place(node)
         place.notes.append(str(text))
+        if self._keeper is not None:
+            self._keeper.noted(place)
         return place
 
     def prune(self, node: Node | int | str | None = None) -> int:
@@ -228,7 +248,10 @@ class Session:
             ValueError: the prompt, or no such place.
         """
         place = self._place(node)
-        return self.tree.prune(place)
+        gone = self.tree.prune(place)
+        if self._keeper is not None:
+            self._keeper.pruned(place)
+        return gone
 
     # ------------------------------------------------------------ many at once
 
@@ -294,23 +317,14 @@ class Session:
             sample += 1
         return self._draw(sample)
 
-    def samples_drawn(self, at_least: int = 0) -> int:
-        """How many different draws this session has made here; raised to `at_least`."""
-        known = max(self._samples.get(self.node.id, 0), at_least)
-        if known:
-            self._samples[self.node.id] = known
-        return known
-
     def _stand_on(self, node: Node, ids: tuple[int, ...] | None = None, handle: Any = None) -> None:
         """Be at a place; its ids and the engine's handle for what comes before it save a search."""
-        self._at, self._handle, self._known = node, handle, None
-        self._ids = ids
+        self._at, self._ids, self._handle, self._known = node, ids, handle, None
 
     def _read(self) -> Reading:
         """What the model and the chain say here."""
-        node = self.node
         if self._known is None:
-            path = self.writer.path_to(node, self.ids, self._handle)
+            path = self.writer.path_to(self.node, self.ids, self._handle)
             self._known = self.writer.reader.read([path])[0]
         return self._known
 
@@ -321,7 +335,7 @@ class Session:
     def _go(self, choice: Choice, reading: Reading) -> Step:
         """Stand on the child for a choice."""
         node = self.node
-        child = self.writer.child(node, reading, choice)
+        child = self.made(self.writer.child(node, reading, choice), stay=False)
         self._redo[node.id] = child
         self._stand_on(child, (*reading.path.ids, choice.token_id), reading.heard.node)
         assert child.step is not None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import isclose
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,12 @@ class TreeWriter:
 
     # ---------------------------------------------------------------- places
 
+    @cached_property
+    def remembers(self) -> bool:
+        """Whether a stage or the selector carries something from step to step."""
+        starts = [*(start(stage) for stage in self.plan.stages), self.plan.selector.start()]
+        return any(state is not None for state in starts)
+
     def path_to(self, node: Node, ids: tuple[int, ...] | None = None, handle: Any = None) -> Path:
         """Prompt and text up to a place, with what the chain remembers there.
 
@@ -81,6 +88,10 @@ class TreeWriter:
             ids: all ids up to it, where they are known.
             handle: the engine's for what comes before it, where it is known.
         """
+        if node.states is None and node.parent is not None and self.remembers:
+            from tokenglass.replaying import remember  # a place read from a file
+
+            remember(self.model, self.tree, node)
         ids = self.tree.ids(node) if ids is None else ids
         return Path(ids, handle, states=self._states(node), tail=self.reader.tail(ids))
 

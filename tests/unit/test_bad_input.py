@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.support import EOS, SIZE, model, writes
@@ -125,10 +126,21 @@ REFUSED: list[tuple[str, list[Any], type[Exception], str]] = [
     ("seed", [-1, 1 << 64, 1.5, NAN, True, "1"], ValueError, "seed"),
     ("eos_token_id", [-1, SIZE, 10**30, "a", True, NAN, {}, [1, [2]], [None]], ValueError, "eos_token_id"),
     ("stop_strings", ["", [""], ["a", ""], [1], [None], b"a"], ValueError, "stop_strings"),
-    ("num_beams", [0, -1, 2, NAN], Unsupported, "num_beams"),
-    ("do_sample", [True, 1, "no"], Unsupported, "do_sample"),
-    ("repetition_penalty", [0.5, NAN, -1], Unsupported, "repetition_penalty"),
-    ("bad_words_ids", [[[1]], [], "a"], Unsupported, "bad_words_ids"),
+    ("num_beams", [0, -1, 1.5, NAN, "2"], ValueError, "num_beams"),
+    ("num_beam_groups", [0, -1, NAN], ValueError, "num_beam_groups"),
+    ("do_sample", [1, 0, "no"], ValueError, "do_sample"),
+    ("temperature", [-0.1, NAN, INF, True, "hot"], ValueError, "temperature"),
+    ("top_k", [-1, 0.5, NAN, INF, "3"], ValueError, "top_k"),
+    ("top_p", [-0.1, 1.1, 1e9, NAN, "1"], ValueError, "top_p"),
+    ("repetition_penalty", [0, NAN, -1, INF, 10**400], ValueError, "repetition_penalty"),
+    ("bad_words_ids", [[], "a", [""], [[-1]], [[SIZE]], [5]], ValueError, "bad_words_ids"),
+    ("bad_words", ["", [""], [3]], ValueError, "bad_words"),
+    ("watermarking_config", [5, {"bias": "x"}, {"x": 1}], ValueError, "watermarking_config"),
+    ("prefix_allowed_tokens_fn", [5, lambda ids: [1]], ValueError, "prefix_allowed_tokens_fn"),
+    ("logits_processor", [5, abs], ValueError, "logits_processor"),
+    ("logits_processor", [[5], ["f"], [lambda a, b, c: a]], TypeError, "logits_processor"),
+    ("constraints", [["a"]], Unsupported, "constraints"),
+    ("custom_generate", ["a"], Unsupported, "custom_generate"),
     ("max_new_token", [1], TypeError, "did you mean max_new_tokens"),
     ("frobnicate", [1], TypeError, "frobnicate"),
 ]
@@ -147,13 +159,62 @@ def test_bad_values_are_refused_by_name(name: str, value: Any, kind: type[Except
         assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "min_p", "typical_p"])
-@pytest.mark.parametrize("value", [0, 1e-9, 1, 1e9])
-def test_sampling_values_change_nothing_in_a_greedy_run(name: str, value: float) -> None:
+IDLE_IN_GREEDY = {
+    "temperature": [0, 1e-9, 1, 1e9],
+    "top_p": [0, 1e-9, 1],
+    "top_k": [0, 1, 10**9],
+    "min_p": [0, 1e-9, 1],
+    "typical_p": [1e-9, 1],
+    "seed": [0, 2**64 - 1],
+    "rng": ["tokenglass", "torch"],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in IDLE_IN_GREEDY.items() for value in values]
+)
+def test_sampling_values_change_nothing_in_a_greedy_run(name: str, value: Any) -> None:
+    """Within their intervals; outside they are refused all the same, as listed above."""
     table_model = model(writes("ab"))
     plain = table_model.generate("Hi", max_new_tokens=2)
     assert table_model.generate("Hi", max_new_tokens=2, **{name: value}).ids == plain.ids
     assert table_model.session("Hi", **{name: value}).config.no_effect == (name,)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [None, "a", 5, 1.7, [1.7], [None], [[1], [2, 3]], [-1], [SIZE], [300, 1], [10**30], [True]],
+    ids=str,
+)
+def test_what_a_prefix_function_returns_is_checked(result: Any) -> None:
+    """At the step at which it returns it, in one line that names the keyword and the interval."""
+    says = rf"^prefix_allowed_tokens_fn must return a list of ids in \[0, {SIZE - 1}\], got "
+    with pytest.raises(ValueError, match=says) as refused:
+        model(writes("ab")).generate("Hi", prefix_allowed_tokens_fn=lambda batch, ids: result)
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "result", [[65, 66], (65, 66), {65, 66}, range(65, 67), np.array([65, 66]), [np.int64(65)]], ids=str
+)
+def test_lists_that_a_prefix_function_may_return(result: Any) -> None:
+    out = model(writes("ab")).generate(
+        "Hi", max_new_tokens=1, prefix_allowed_tokens_fn=lambda batch, ids: result
+    )
+    assert out.text == "A", "of two equal scores the lower id"
+
+
+def test_a_prefix_function_that_allows_nothing_is_named() -> None:
+    with pytest.raises(NoTokenAllowed, match="prefix_allowed_tokens_fn"):
+        model(writes("ab")).generate("Hi", prefix_allowed_tokens_fn=lambda batch, ids: [])
+
+
+@pytest.mark.parametrize(
+    "result", [None, "a", 5, [1.0], [[0.0] * SIZE], ["x"] * SIZE], ids=lambda r: str(r)[:20]
+)
+def test_what_a_stage_of_the_users_returns_is_checked(result: Any) -> None:
+    with pytest.raises(ValueError, match=r"^logits_processor stage '<lambda>' must return 257 numbers"):
+        model(writes("ab")).generate("Hi", logits_processor=[lambda scores: result])
 
 
 @pytest.mark.parametrize("n", [0, -1, 1.5, NAN, "3", None])

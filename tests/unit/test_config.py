@@ -203,17 +203,23 @@ TABLE: dict[str, Takes] = {
             {"ratio": 0.5},
             {"greenlist_ratio": 0.0},
             {"greenlist_ratio": 1.0},
+            {"greenlist_ratio": "x"},
+            {"greenlist_ratio": None},
             {"bias": INF},
+            {"bias": "x"},
+            {"bias": [1]},
+            {"bias": True},
             {"hashing_key": -1},
+            {"hashing_key": 2**63},
+            {"hashing_key": "x"},
             {"seeding_scheme": "x"},
+            {"seeding_scheme": [1]},
             {"context_width": 0},
+            {3: 1},
         ),
     ),
     "preset": Takes(PRESETS, ("hf", "", 5)),
     "order": Takes((["min_length"],), (5, ["min_length", "min_length"], [], ["top_k"]), {"min_length": 5}),
-}
-NESTED = {
-    "watermarking_config": "greenlist_ratio|bias|hashing_key|seeding_scheme|context_width|watermarking_config"
 }
 
 
@@ -240,7 +246,7 @@ def test_accepted(name: str, value: Any) -> None:
 @pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda part: repr(part)[:40])
 def test_refused(name: str, value: Any) -> None:
     """A wrong type or a value outside the interval: an error that names the keyword, before any run."""
-    with pytest.raises((ValueError, TypeError), match=NESTED.get(name, name)) as refused:
+    with pytest.raises((ValueError, TypeError), match=name) as refused:
         chain(name, value, TABLE[name])
     assert not isinstance(refused.value, Ran)
     assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
@@ -268,3 +274,78 @@ def test_what_a_system_does_not_have_is_refused_by_name(preset: str, name: str, 
         UNREAD.chain(preset=preset, **{name: value})
     if name != "repeat_last_n":  # 64 is no off value, and every off value of it is another
         assert UNREAD.chain(preset=preset, **{name: None}).preset == preset
+
+
+# ------------------------------------------------------------------ numpy's scalars
+
+SCALARS: list[tuple[str, Any, Any]] = [
+    ("seed", np.int64(7), 7),
+    ("seed", np.uint64(2**64 - 1), 2**64 - 1),
+    ("temperature", np.float32(0.5), 0.5),
+    ("temperature", np.array(0.5), 0.5),
+    ("top_k", np.int32(5), 5),
+    ("do_sample", np.bool_(True), True),
+    ("max_new_tokens", np.int64(3), 3),
+    ("eos_token_id", [np.int64(1), np.int32(2)], (1, 2)),
+    ("suppress_tokens", np.array([1, 2], np.uint8), (1, 2)),
+    ("logit_bias", {np.int64(1): np.float32(0.5)}, {1: 0.5}),
+    ("bad_words_ids", [[np.int64(1)], np.array([2, 3])], [[1], [2, 3]]),
+]
+
+
+@pytest.mark.parametrize(("name", "given", "expected"), SCALARS, ids=lambda part: repr(part)[:40])
+def test_numpys_scalars_are_pythons(name: str, given: Any, expected: Any) -> None:
+    config = {"do_sample": True, name: given}
+    found = UNREAD.plan(config, (1,)).config
+    assert found[name] == expected and type(found[name]) is type(expected)
+    assert UNREAD.plan(config, (1,)).stages == UNREAD.plan({**config, name: expected}, (1,)).stages
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("seed", np.float32(0.5)),
+        ("seed", np.bool_(True)),
+        ("do_sample", np.int64(1)),
+        ("temperature", np.nan),
+    ],
+    ids=lambda part: repr(part)[:40],
+)
+def test_numpys_scalars_outside(name: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be"):
+        UNREAD.chain(**{"do_sample": True, name: value})
+
+
+# ------------------------------------------------------------------ intervals of other systems
+
+
+@pytest.mark.parametrize(
+    ("preset", "top_k"), [("llama.cpp", 0), ("llama.cpp", -1), ("llama.cpp", -40), ("vllm", 0), ("vllm", -1)]
+)
+def test_top_k_below_one_is_off_elsewhere(preset: str, top_k: int) -> None:
+    """`llama_sampler_top_k` returns for k <= 0; vLLM's SamplingParams takes 0 and -1."""
+    found = UNREAD.chain(preset=preset, top_k=top_k)
+    assert "top_k" not in [stage.name for stage in found.stages] and found.config["top_k"] == top_k
+
+
+@pytest.mark.parametrize(("preset", "top_k"), [("transformers", -1), ("vllm", -2), ("llama.cpp", 1.5)])
+def test_top_k_that_no_system_takes(preset: str, top_k: float) -> None:
+    with pytest.raises(ValueError, match="top_k must be a whole number"):
+        UNREAD.chain(preset=preset, do_sample=True, top_k=top_k)
+
+
+@pytest.mark.parametrize("min_p", [1.0, 1.5, 1e9, INF])
+def test_min_p_above_one_leaves_the_best_in_llama_cpp(min_p: float) -> None:
+    """The bar is the best score plus ln p: above 1 nobody reaches it, and one token is always kept."""
+    off = {"top_k": 0, "top_p": 1.0, "temperature": 1.0}
+    table = OTHER.next_tokens("x", n=3, preset="llama.cpp", min_p=min_p, **off)
+    assert [row.p_final for row in table.rows] == [1.0, 0.0, 0.0]
+    for preset in ("transformers", "vllm"):
+        if min_p > 1.0:
+            with pytest.raises(ValueError, match="min_p"):
+                UNREAD.chain(preset=preset, do_sample=True, min_p=min_p)
+
+
+def test_min_p_below_zero_is_off_in_llama_cpp() -> None:
+    found = UNREAD.chain(preset="llama.cpp", min_p=-0.5)
+    assert "min_p" not in [stage.name for stage in found.stages]

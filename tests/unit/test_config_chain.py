@@ -10,6 +10,7 @@ import pytest
 from tests.support import EOS, SIZE, model, writes
 from tokenglass.config import NO_EFFECT, REFUSED
 from tokenglass.errors import Unsupported
+from tokenglass.stages import TopK
 from tokenglass.types import Chain
 
 PLAIN = model(writes("ab"))
@@ -42,6 +43,10 @@ TWO_STRATEGIES: list[tuple[dict[str, Any], str]] = [
     (
         {"num_beams": 4, "num_beam_groups": 2, "do_sample": True},
         "do_sample must be False with group beam search",
+    ),
+    (
+        {"force_words_ids": [[1]], "num_beams": 4, "num_beam_groups": 2},
+        "num_beam_groups must be 1 with force_words_ids, got 2",
     ),
     ({"force_words_ids": [[1]]}, "num_beams must be above 1 with force_words_ids, got 1"),
     ({"dola_layers": "low", "prompt_lookup_num_tokens": 3}, "dola_layers and prompt_lookup_num_tokens"),
@@ -128,6 +133,115 @@ def test_keywords_without_effect_are_listed() -> None:
     )
     assert names(adaptive) == ["temperature"]
     assert set(adaptive.no_effect) == {"top_p", "top_k", "adaptive_decay"}
+
+
+DRAWS = {"do_sample": True, "top_k": 0}
+COLD = {"preset": "llama.cpp", "do_sample": False}
+NOTHING: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    # what the run needs, and what changes nothing in it
+    ({}, {"seed": 3, "rng": "torch"}),
+    ({"num_beams": 2}, {"seed": 3}),
+    ({"penalty_alpha": 0.6, "top_k": 4}, {"seed": 3, "temperature": 0.5}),
+    ({"preset": "llama.cpp", "temperature": 0.0}, {"seed": 3}),
+    ({"preset": "llama.cpp", "temperature": 0.0, "xtc_probability": 0.5, "seed": 3}, {}),
+    ({**COLD, "xtc_probability": 0.5, "seed": 3, "rng": "llama.cpp"}, {}),
+    (COLD, {"temperature": 0.5, "dynatemp_range": 0.5, "dynatemp_exponent": 2.0}),
+    (COLD, {"seed": 3, "mirostat": 2, "mirostat_tau": 3.0, "adaptive_target": 0.5, "adaptive_decay": 0.5}),
+    ({**COLD, "top_k": 5, "xtc_probability": 0.1}, {}),
+    ({"preset": "llama.cpp", "mirostat": 2}, {"dynatemp_range": 0.5, "dynatemp_exponent": 2.0}),
+    (
+        {"preset": "llama.cpp", "mirostat": 2, "temperature": 0.5, "logit_bias": {1: 2.0}},
+        {"top_k": 3, "repetition_penalty": 1.2, "dry_multiplier": 1.0, "xtc_probability": 0.5},
+    ),
+    ({"do_sample": True, "mirostat": 2}, {"adaptive_target": 0.5, "adaptive_decay": 0.5}),
+    ({**DRAWS, "mirostat": 0}, {"mirostat_tau": 3.0}),
+    ({}, {"dry_base": 2.0, "dry_allowed_length": 3, "dry_penalty_last_n": 9, "dry_sequence_breakers": ["x"]}),
+    ({"dry_penalty_last_n": 0}, {"dry_multiplier": 1.0, "dry_base": 2.0}),
+    ({"dry_multiplier": 1.0, "dry_penalty_last_n": 64, "dry_base": 2.0}, {}),
+    (DRAWS, {"xtc_threshold": 0.2}),
+    ({**DRAWS, "xtc_threshold": 0.2, "xtc_probability": 0.5}, {}),
+    (DRAWS, {"dynatemp_exponent": 2.0}),
+    ({**DRAWS, "dynatemp_exponent": 2.0, "dynatemp_range": 0.5}, {}),
+    ({"preset": "llama.cpp"}, {"repeat_last_n": 9}),
+    ({"preset": "llama.cpp", "repeat_last_n": 9, "presence_penalty": 0.5}, {}),
+    ({"preset": "llama.cpp", "repeat_last_n": 0}, {"presence_penalty": 0.5, "repetition_penalty": 1.2}),
+    ({"max_new_tokens": 3}, {"max_length": 9}),
+    ({"min_new_tokens": 0}, {"min_length": 9}),
+    ({"max_length": 9, "min_length": 3}, {}),
+]
+
+
+@pytest.mark.parametrize(("run", "idle"), NOTHING, ids=lambda part: str(part)[:60])
+def test_every_keyword_without_effect_is_listed(run: dict[str, Any], idle: dict[str, Any]) -> None:
+    """And none that has one: with them and without them the same stages run."""
+    found = PLAIN.chain(**run, **idle)
+    assert set(found.no_effect) == set(idle)
+    assert [(s.name, s.params) for s in found.stages] == [
+        (s.name, s.params) for s in PLAIN.chain(**run).stages
+    ]
+    for name in idle:
+        assert f"{name}=" not in found.code
+
+
+def test_mirostat_in_llama_cpp_takes_the_plain_temperature() -> None:
+    """`common_sampler_init`: logit bias, then `llama_sampler_init_temp`, then mirostat."""
+    found = PLAIN.chain(preset="llama.cpp", mirostat=2, temperature=0.5, dynatemp_range=0.3)
+    assert [(s.name, dict(s.params)) for s in found.stages] == [("temperature", {"t": 0.5})]
+
+
+def test_contrastive_search_uses_top_k() -> None:
+    found = PLAIN.chain(penalty_alpha=0.6, top_k=4)
+    assert found.mode == "contrastive_search" and found.no_effect == ()
+    assert "    top_k=4,\n" in found.code and "    penalty_alpha=0.6,\n" in found.code
+
+
+def test_the_code_overrules_what_the_preset_passes_over() -> None:
+    """Transformers' `generate` would fill each keyword left out from the model's generation_config.json."""
+    own = {**OPINIONS, "repetition_penalty": 1.3, "no_repeat_ngram_size": 2, "max_length": 99, "top_k": None}
+    opinionated = model(writes("ab"), generation_defaults=own)
+    lines = opinionated.chain(preset="vllm", repetition_penalty=1.0).code.splitlines()
+    for line in ("temperature=1.0", "repetition_penalty=1.0", "no_repeat_ngram_size=0", "do_sample=True"):
+        assert f"    {line}," in lines
+    assert f"    eos_token_id=[{EOS}]," in lines
+    assert [line for line in opinionated.chain(preset="vllm", top_p=0.9).code.splitlines() if "p=" in line]
+    assert "temperature" not in PLAIN.chain(preset="vllm").code, "no opinion, nothing to overrule"
+    assert "repetition_penalty=1.3" in opinionated.chain().code, "in transformers' own preset it is in force"
+
+
+def test_stages_of_one_name_are_numbered() -> None:
+    """So that `order` can be satisfied, and the books tell them apart; a keyword keeps its own name."""
+    double = [lambda scores: scores * 2, lambda scores: scores + 1, TopK(9)]
+    given = {**DRAWS, "top_k": 5, "logits_processor": double}
+    found = PLAIN.chain(**given)
+    assert names(found) == ["<lambda>", "<lambda>#2", "top_k#2", "top_k"]
+    order = ("top_k", "<lambda>#2", "top_k#2", "<lambda>")
+    assert names(PLAIN.chain(**given, order=order)) == list(order)
+    assert [s.params.get("k") for s in PLAIN.chain(**given, order=order).stages] == [5, None, 9, None]
+    step = PLAIN.generate("a", **given, order=order, seed=1, max_new_tokens=1).steps[0]
+    assert [stage.name for stage in step.stages] == ["model", *order]
+    with pytest.raises(ValueError, match=r"once \(<lambda>, <lambda>#2\)"):
+        PLAIN.chain(logits_processor=double[:2], order=["<lambda>", "<lambda>"])
+
+
+def test_a_numbered_stage_is_named_in_its_errors() -> None:
+    with pytest.raises(ValueError, match="logits_processor stage '<lambda>#2' must return"):
+        PLAIN.generate("a", logits_processor=[lambda scores: scores, lambda scores: None])
+
+
+def test_breakers_are_looked_up_once_for_each_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = model(writes("ab"))
+    reads = []
+    token = type(table.tokenizer).token
+    monkeypatch.setattr(type(table.tokenizer), "token", lambda self, i: reads.append(i) or token(self, i))
+    first = table.plan({"dry_multiplier": 1.0}, (1,)).stages
+    assert len(reads) >= SIZE
+    del reads[:]
+    assert (
+        table.plan({"dry_multiplier": 2.0}, (1,)).stages[0].params["breakers"] == first[0].params["breakers"]
+    )
+    assert not reads
+    other = table.plan({"dry_multiplier": 1.0, "dry_sequence_breakers": ["a"]}, (1,)).stages[0]
+    assert other.params["breakers"] == ((97,),)
 
 
 def test_what_has_no_effect_changes_nothing() -> None:

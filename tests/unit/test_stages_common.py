@@ -45,7 +45,9 @@ from tokenglass.stages import (
     Watermark,
     Xtc,
 )
+from tokenglass.stages.base import Renamed, params, renamed, start
 from tokenglass.stages.grammar import Grammar
+from tokenglass.stages.watermark import is_green, permutation
 
 HF, LLAMA = False, True
 
@@ -104,8 +106,8 @@ def test_the_list_of_built_in_stages_is_complete() -> None:
         for value in vars(importlib.import_module(f"tokenglass.stages.{module.name}")).values():
             if isinstance(value, type) and issubclass(value, BaseStage) and hasattr(value, "apply"):
                 found.add(value)
-    # these two have no name of their own, and tests of their own
-    found -= {tokenglass.stages.UserStage, Grammar}
+    # these have no name of their own, and tests of their own
+    found -= {tokenglass.stages.UserStage, Renamed, Grammar}
     assert found == set(BUILT_IN.values()) == {type(stage) for stage in EXAMPLES}
 
 
@@ -152,3 +154,41 @@ def test_stages_without_anything_to_do_hand_back_the_same_row() -> None:
 
 def test_parameters_are_data() -> None:
     assert dict(TopK(5).params) == {"k": 5, "min_keep": 1, "tie": "keep_all"}
+
+
+@pytest.mark.parametrize("system", [HF, LLAMA], ids=["plain", "candidates"])
+def test_long_lists_of_ids(system: bool) -> None:
+    """Repeated, unordered and, where they are only forbidden, outside the vocabulary: as one id at a time."""
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=5000).astype(np.float32)
+    scores[rng.integers(0, 5000, 500)] = -np.inf
+    for count in (1, 300, 4000):
+        ids = rng.integers(0, 5000, count).tolist()
+        listed = np.array([i in set(ids) for i in range(5000)])
+        row = Row.of(scores, candidates=system)
+        for again in (1, 2):
+            allowed, _ = AllowedTokens(tuple(ids)).apply(row, Context((1,)), None)
+            assert allowed.scores.tolist() == np.where(listed, scores, -np.inf).tolist(), again
+            free, _ = SuppressTokens((*ids, 5000, 9999)).apply(row, Context((1,)), None)
+            assert free.scores.tolist() == np.where(listed, -np.inf, scores).tolist(), again
+        assert allowed.argmax == int(np.where(listed, scores, -np.inf).argmax()) or allowed.argmax == -1
+
+
+def test_a_renamed_stage_does_what_the_stage_does() -> None:
+    stage = renamed(Xtc(0.5, 0.1, seed=1), "xtc#2")
+    plain = Xtc(0.5, 0.1, seed=1)
+    assert stage.name == "xtc#2" and dict(params(stage)) == dict(plain.params)
+    row, state = Row.of([1.0, 0.9, 0.0]), start(stage)
+    mine, theirs = state, plain.start()
+    for _ in range(5):
+        renamed_row, mine = stage.apply(row, Context(), mine)
+        plain_row, theirs = plain.apply(row, Context(), theirs)
+        assert renamed_row.scores.tolist() == plain_row.scores.tolist() and mine == theirs
+
+
+def test_who_is_green_is_read_off_the_permutation() -> None:
+    """Following one token gives what torch's whole permutation holds, which its own tests compare."""
+    for size, first in ((1, 1), (5, 1), (50, 12), (50, 49), (50, 50)):
+        for seed in range(20):
+            followed = [token for token in range(size) if is_green(size, seed, first, token)]
+            assert followed == sorted(permutation(size, seed, first))

@@ -383,6 +383,36 @@ def test_a_disk_that_fails_to_sync_is_not_written_again(path: Path, monkeypatch:
         assert "failed before" in refusal(lambda: journal.goto(1))
 
 
+@pytest.mark.parametrize("where", ["os.write", "os.fsync", "learn", "after"])
+def test_an_interrupted_event_is_taken_back(path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """Ctrl-C while an event is written, synced or noted: it was not acknowledged, and the next one fits."""
+    from tokenglass.traces.steps import Definitions
+
+    def interrupted(call: Callable[..., Any], *, before: bool = False) -> Callable[..., Any]:
+        def run(*arguments: Any) -> Any:
+            if not before:
+                call(*arguments)
+            raise KeyboardInterrupt
+
+        return run
+
+    whole = path.read_bytes()
+    journal, _ = Journal.resume(path)
+    with journal:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            if where in ("learn", "after"):
+                patch.setattr(Definitions, "learn", interrupted(Definitions.learn, before=where == "learn"))
+            else:
+                patch.setattr(os, where[3:], interrupted(getattr(os, where[3:])))
+            journal.step(5, 4, step(9))
+        assert path.read_bytes() == whole
+        journal.step(5, 4, step(9))
+        journal.set(2, {}, {})
+    trace = read(path)
+    again = trace.nodes[5].step
+    assert again is not None and again.top_ids.tolist() == step(9).top_ids.tolist() and trace.torn == ""
+
+
 def raising(number: int) -> Callable[..., Any]:
     def fail(*_: Any) -> Any:
         raise OSError(number, os.strerror(number))

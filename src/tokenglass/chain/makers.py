@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tokenglass import stages
 from tokenglass.config import GenerationConfig
 from tokenglass.config.values import require
 from tokenglass.errors import Unsupported
 from tokenglass.stages.base import Stage
-from tokenglass.stages.dry import breakers_from_text
+from tokenglass.stages.dry import Breakers, breakers_from_text
 from tokenglass.stages.grammar_sources import Keyword
 from tokenglass.stages.words import words_from_text
 from tokenglass.tokenizer import Tokenizer
@@ -141,10 +142,21 @@ def dry(w: Workshop) -> Stage | None:
     """Penalty on repeated passages."""
     if not w["dry_multiplier"] or not w["dry_penalty_last_n"]:
         return None
-    breakers = breakers_from_text(w["dry_sequence_breakers"] or (), w.tokenizer, w.encode)
     return stages.Dry(
-        w["dry_multiplier"], w["dry_base"], w["dry_allowed_length"], w["dry_penalty_last_n"], breakers
+        w["dry_multiplier"], w["dry_base"], w["dry_allowed_length"], w["dry_penalty_last_n"], _breakers(w)
     )
+
+
+_FOUND: WeakKeyDictionary[Any, dict[tuple[str, ...], Breakers]] = WeakKeyDictionary()
+
+
+def _breakers(w: Workshop) -> Breakers:
+    """The sequence breakers' tokens, looked up once for each tokenizer: it reads the whole vocabulary."""
+    texts = tuple(w["dry_sequence_breakers"] or ())
+    found = _FOUND.setdefault(w.tokenizer, {})
+    if texts not in found:
+        found[texts] = breakers_from_text(texts, w.tokenizer, w.encode)
+    return found[texts]
 
 
 def no_repeat_ngram_size(w: Workshop) -> Stage | None:
@@ -173,7 +185,8 @@ def bad_words_ids(w: Workshop) -> Stage | None:
             _in_vocabulary("bad_words_ids", entry, w)
             sequences.append(tuple(entry))
     if texts:
-        words = words_from_text(texts, w.encode, w.tokenizer)
+        parameter = "bad_words" if given is None else "bad_words_ids"
+        words = words_from_text(texts, w.encode, w.tokenizer, parameter)
         sequences += words.sequences
         w.warnings.extend(words.warnings)
     return stages.BadWords(tuple(dict.fromkeys(sequences))) if sequences else None
@@ -267,7 +280,7 @@ def top_n_sigma(w: Workshop) -> Stage | None:
 
 def top_k(w: Workshop) -> Stage | None:
     """Ties of the k-th stay."""
-    return stages.TopK(w["top_k"], w.min_keep) if w["top_k"] else None
+    return stages.TopK(w["top_k"], w.min_keep) if (w["top_k"] or 0) > 0 else None
 
 
 def top_p(w: Workshop) -> Stage | None:
@@ -316,14 +329,17 @@ def watermarking_config(w: Workshop) -> Stage | None:
         "seeding_scheme": "scheme",
         "context_width": "width",
     }
-    right = isinstance(given, Mapping) or hasattr(given, "to_dict")
+    right = isinstance(given, Mapping) or (hasattr(given, "to_dict") and not isinstance(given, type))
     require(right, "watermarking_config", "a mapping of " + ", ".join(names), given)
     fields = dict(given) if isinstance(given, Mapping) else given.to_dict()
     if "ngram_len" in fields or "SynthID" in type(given).__name__:
         raise Unsupported("watermarking_config for SynthID", "give a green list (greenlist_ratio, bias, ...)")
-    unknown = sorted(set(fields) - set(names))
+    unknown = sorted(map(str, set(fields) - set(names)))
     require(not unknown, "watermarking_config", "made of " + ", ".join(names), unknown)
-    return stages.Watermark(**{names[name]: value for name, value in fields.items()})
+    try:
+        return stages.Watermark(**{names[name]: value for name, value in fields.items()})
+    except ValueError as error:
+        raise ValueError(f"watermarking_config: {error}") from None
 
 
 def renormalize_logits(w: Workshop) -> Stage | None:

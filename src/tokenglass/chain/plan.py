@@ -192,7 +192,7 @@ def _replaced(entries: Sequence[Entry]) -> Sequence[Entry]:
 
 
 def _numbered(entries: Sequence[Entry]) -> Sequence[Entry]:
-    """A stage of the user's whose name is taken already is numbered, so that `order` and the books tell it."""
+    """A stage of the user's whose name is taken is numbered, so that `order` and the books can tell it."""
     taken = {entry.name for entry in entries if entry.keywords != OWN}
     named = []
     for entry in entries:

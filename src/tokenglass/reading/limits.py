@@ -16,7 +16,11 @@ from tokenglass.types import FinishReason, Token, Vocabulary
 
 @dataclass(frozen=True)
 class Limits:
-    """What ends a text, with transformers' names and meaning.
+    """What ends a text, with transformers' names and meaning; and, besides, the model's context.
+
+    A text ends, for the reason "context", with the token that makes prompt and text fill the context, as
+    nothing could be read after it. A prompt that fills the context by itself still gets one token: the one
+    the model names after reading it.
 
     Args:
         max_new_tokens: most tokens to write; wins over `max_length`. 20 where both are None.
@@ -66,7 +70,6 @@ class Limits:
         else:
             asked = size + 20 if self.max_length is None else self.max_length
         require(asked > size, "max_length", f"above the prompt's {size} tokens, which it counts", asked)
-        # the token after a full context can still be chosen, though never read
         total = min(asked, max(context_length, size + 1))
         tail = self.tail(prompt_ids, vocabulary)
         return Watch(self, size, total, "length" if total == asked else "context", time.monotonic(), tail)

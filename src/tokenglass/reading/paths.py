@@ -13,14 +13,14 @@ import numpy as np
 
 from tokenglass.engines.base import Engine, Floats, Forward, Prefix
 from tokenglass.random import Source
-from tokenglass.recording import checked, piece
 from tokenglass.reading.limits import Limits, Watch
 from tokenglass.reading.readings import Heard, Link, Path, Reading
-from tokenglass.stages.base import Stage
+from tokenglass.recording import checked, piece
+from tokenglass.stages.base import Stage, start
 from tokenglass.stages.context import Context
-from tokenglass.stages.ledger import Ledger, run
+from tokenglass.stages.ledger import Ledger, is_built_in, run
 from tokenglass.stages.masks import PrefixAllowedTokens
-from tokenglass.stages.row import Domain, Row
+from tokenglass.stages.row import MASKED, Domain, Row
 from tokenglass.stages.scaling import RemoveInvalidValues
 from tokenglass.text import Utf8Stream
 from tokenglass.types import FinishReason, Step, Vocabulary
@@ -44,6 +44,8 @@ class Reader:
         negative_ids: what stands in the prompt's place in the other reading of each path, for guidance: a
             negative prompt, or, as in transformers, the prompt's last id alone. None where nothing guides.
         candidates: rows keep a candidate order, as llama.cpp's do.
+        batch_index: which text of a call this is, as `prefix_allowed_tokens_fn` is told; transformers numbers
+            samples, and takes all beams of a prompt for one.
     """
 
     engine: Engine
@@ -55,6 +57,7 @@ class Reader:
     domain: Domain = "logits"
     negative_ids: tuple[int, ...] | None = None
     candidates: bool = False
+    batch_index: int = 0
 
     @classmethod
     def of(
@@ -68,6 +71,7 @@ class Reader:
         domain: Domain = "logits",
         negative_ids: Sequence[int] | None = None,
         candidates: bool = False,
+        batch_index: int = 0,
     ) -> Reader:
         """A reader of one prompt, with the clock started.
 
@@ -80,7 +84,10 @@ class Reader:
             raise ValueError("negative_ids must hold at least one id, such as the prompt's last, got none")
         longer = max(0, len(negative or ()) - len(prompt))  # both readings must fit into the context
         watch = limits.watch(prompt, vocabulary, engine.info.context_length - longer)
-        return cls(engine, vocabulary, prompt, tuple(stages), watch, source, domain, negative, candidates)
+        chain = tuple(stages)
+        return cls(
+            engine, vocabulary, prompt, chain, watch, source, domain, negative, candidates, batch_index
+        )
 
     def tail(self, ids: Sequence[int]) -> bytes:
         """The last bytes of some tokens, as far as a stop string could reach back."""
@@ -106,7 +113,13 @@ class Reader:
             source=self.source,
             unconditional=unconditional,
             vocabulary=self.vocabulary,
+            batch_index=self.batch_index,
         )
+
+    @property
+    def repairs(self) -> bool:
+        """Whether a stage repairs what is broken in the model's logits."""
+        return any(isinstance(stage, RemoveInvalidValues) for stage in self.stages)
 
     def hear(self, paths: Sequence[Path], *, layers: Sequence[int] = (), hidden_last: int = 1) -> list[Heard]:
         """The model's word after each path, and where there is guidance on its other reading, in one run."""
@@ -125,9 +138,9 @@ class Reader:
 
     def _words(self, forward: Forward, prefixes: Sequence[Prefix]) -> list[tuple[Any, Floats]]:
         """The engine's handle and the last logits of each prefix."""
-        rows, repaired = forward.logits, any(isinstance(s, RemoveInvalidValues) for s in self.stages)
+        rows = forward.logits
         logits = [
-            checked(None if rows is None else rows[i : i + 1], len(prefix.ids), repaired=repaired)
+            checked(None if rows is None else rows[i : i + 1], len(prefix.ids), repaired=self.repairs)
             for i, prefix in enumerate(prefixes)
         ]
         return list(zip(forward.nodes, logits, strict=True))
@@ -139,10 +152,9 @@ class Reader:
         size = len(self.prompt_ids)
         return [Prefix((*self.negative_ids, *path.ids[size:]), path.other_node) for path in paths]
 
-    def judge(self, heard: Sequence[Heard], stages: Sequence[Stage] | None = None) -> list[Reading]:
-        """The chain's word on what was heard; another chain than the reader's where given."""
-        chain = self.stages if stages is None else tuple(stages)
-        books = self._ledgers(heard, chain)
+    def judge(self, heard: Sequence[Heard]) -> list[Reading]:
+        """The chain's word on what was heard."""
+        books = self._ledgers(heard, self.stages)
         return [Reading(h, book, self.vocabulary) for h, book in zip(heard, books, strict=True)]
 
     def read(self, paths: Sequence[Path]) -> list[Reading]:
@@ -188,18 +200,40 @@ class Reader:
         return "grammar" if reason is None and self._is_complete(path, token_id) else reason
 
     def _is_complete(self, path: Path, token_id: int) -> bool:
-        """Whether a grammar allows nothing more, and no end-of-text token is there to say so."""
-        if self.watch.eos_ids:
-            return False
+        """Whether a grammar allows nothing more, and no end-of-text token can be written to say so."""
         standings = [s.standing for s in self.stages if hasattr(s, "standing")]  # of `stages.grammar.Grammar`
+        if not standings or self._can_end(replace(path, ids=(*path.ids, token_id))):
+            return False
         written = (*path.ids[len(self.prompt_ids) :], token_id)
-        return any(standing(written).must_end for standing in standings)
+        return any(standing(written, self.watch.eos_ids).must_end for standing in standings)
+
+    def _can_end(self, path: Path) -> bool:
+        """Whether the stages beside the grammar leave any end-of-text token after a path.
+
+        Only stages without a memory are asked, and none of the user's: neither may be called out of turn.
+        """
+        size = self.engine.info.vocab_size
+        if not self.watch.eos_ids:
+            return False
+        ends = np.full(size, MASKED)
+        ends[[i for i in self.watch.eos_ids if 0 <= i < size]] = 0.0
+        quiet = [
+            stage
+            for stage in self.stages
+            if is_built_in(stage)
+            and not isinstance(stage, PrefixAllowedTokens)
+            and not hasattr(stage, "standing")
+            and start(stage) is None
+        ]
+        flat = np.zeros(size, dtype=np.float32)
+        return run(quiet, Row.of(ends), self.context(path, flat), record=False).row.argmax >= 0
 
 
 def log_softmax(row: Row) -> Floats:
     """Natural-log probabilities (V,) of a row in float32, subtracted in the order torch does."""
     best = row.scores.max()
-    lp: Floats = (row.scores - best) - np.float32(row.moments.logsumexp - float(best))
+    with np.errstate(over="ignore", invalid="ignore"):  # logits that a stage is to repair may hold anything
+        lp: Floats = (row.scores - best) - np.float32(row.moments.logsumexp - float(best))
     return lp
 
 

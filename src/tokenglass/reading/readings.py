@@ -140,8 +140,7 @@ class Reading:
         return float(self._probs(self.row.scores[token_id]))
 
     def _probs(self, scores: Any) -> Doubles:
-        p: Doubles = np.exp(np.asarray(scores, dtype=np.float64) - self.row.moments.logsumexp)
-        return p
+        return self.row.moments.probs(scores)
 
     def step(
         self, token_id: int, origin: Origin, draw: float | None = None, cdf: tuple[float, float] | None = None
@@ -184,5 +183,6 @@ class Reading:
             trail=trail.astype(np.float32),
             top_final=trail[-1],
             p_final=choice.p,
+            margin=margin(choice.row),
             removed=books.removals(step.top_ids, trail),
         )

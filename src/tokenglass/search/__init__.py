@@ -6,13 +6,13 @@ ids, scores and the chain; they do not know models' insides, caches or screens.
 
 from __future__ import annotations
 
+from tokenglass.reading.limits import Limits
 from tokenglass.search.assisted import assisted
 from tokenglass.search.beams import beam_search
 from tokenglass.search.constrained import constrained_beam_search
 from tokenglass.search.contrastive import contrastive_search
 from tokenglass.search.dola import dola
 from tokenglass.search.groups import diverse_beam_search
-from tokenglass.reading.limits import Limits
 from tokenglass.search.lookup import prompt_lookup
 from tokenglass.search.options import (
     AssistedOptions,

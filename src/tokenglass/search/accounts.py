@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenglass.reading.paths import Link, Reader
 from tokenglass.search.candidates import Choice, Running, gap, smallest
 from tokenglass.search.options import BeamOptions
-from tokenglass.reading.paths import Link, Reader
 from tokenglass.search.records import Beam, BeamCandidate, Fate, Hypothesis
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from tokenglass.engines.base import Engine
 from tokenglass.random import Source
-from tokenglass.search.drafting import Proposal, rounds
 from tokenglass.reading.limits import Limits
-from tokenglass.search.options import AssistedOptions
 from tokenglass.reading.paths import Path, Reader
+from tokenglass.search.drafting import Proposal, rounds
+from tokenglass.search.options import AssistedOptions
 from tokenglass.search.records import DraftStep
 from tokenglass.select.base import Greedy, choose_by_id
 from tokenglass.stages.base import Stage
@@ -94,6 +94,7 @@ class Assistant:
         here = replace(path, node=None, other_node=None)
         while len(tokens) < budget:
             (reading,) = self.reader.read([here])
+            reading.ledger.require_sound(len(here.ids))
             if reading.row.argmax < 0:
                 break
             context = self.reader.context(here)

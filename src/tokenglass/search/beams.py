@@ -13,17 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from tokenglass.asking import recorded
 from tokenglass.engines.base import Engine
-from tokenglass.errors import NoTokenAllowed
 from tokenglass.random import Source
+from tokenglass.reading.limits import Limits
+from tokenglass.reading.paths import Link, Reader, Reading, sequence
 from tokenglass.search import accounts
 from tokenglass.search import candidates as choosing
 from tokenglass.search.accounts import Entry, Moves, State
 from tokenglass.search.candidates import DEAD, Choice, Running, first_of, gap
 from tokenglass.search.drawing import Drawer, TorchRace, Urn
-from tokenglass.reading.limits import Limits
 from tokenglass.search.options import BeamOptions, EarlyStopping
-from tokenglass.reading.paths import Link, Reader, Reading, sequence
 from tokenglass.search.records import BeamStep, Hypothesis
 from tokenglass.stages.base import Stage
 from tokenglass.types import Origin, Vocabulary
@@ -63,6 +63,7 @@ def beam_search(
 
     Raises:
         ValueError: no source to sample with.
+            A stage made a score NaN or +inf.
         NoTokenAllowed: every token of every beam was banned before any text was finished.
         MissingDependency: `torch_seed` is given and torch is not installed.
     """
@@ -74,10 +75,10 @@ def beam_search(
     for step in count():
         # 1) the model reads all beams at once, the chain judges each
         readings = reader.judge(choosing.hear(reader, state.beams))
-        if all(reading.row.argmax < 0 for reading in readings):
-            if not any(entry.found for entry in state.bank):
-                raise NoTokenAllowed(len(state.beams[0].path.ids))
+        choosing.require_sound(readings)
+        if all(reading.row.argmax < 0 for reading in readings) and any(entry.found for entry in state.bank):
             break
+        choosing.require_any(readings)
         # 2) the best, or the drawn, continuations of all beams together
         choice = _choose(reader, state, readings, wide, drawer)
         # 3) the best of the unfinished run on; those finished near the top go into the bank
@@ -125,7 +126,7 @@ def _advance(
 
     def link(k: int) -> Link:
         reading = readings[choice.parents[k]]
-        return Link(reading.path.written, reading.step(int(choice.tokens[k]), origin))
+        return Link(reading.path.written, recorded(reader, reading, int(choice.tokens[k]), origin))
 
     paths = [reader.extended(readings[choice.parents[k]], link(int(k)).step) for k in order]
     # only candidates ranked among the first `num_beams` may finish; the others were a reserve

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenglass.reading.paths import Heard, Path, Reader, Reading
 from tokenglass.search.drawing import Drawer
-from tokenglass.reading.paths import Heard, Path, Reader
 from tokenglass.stages.row import MASKED, Row
 from tokenglass.stages.sums import Floats
 from tokenglass.types import FinishReason
@@ -77,14 +78,38 @@ def hear(reader: Reader, beams: Sequence[Running]) -> list[Heard]:
     return [heard[places[beam.path.ids]] for beam in beams]
 
 
+def require_sound(readings: Sequence[Reading]) -> None:
+    """Refuse a step at which some beam's scores are no numbers.
+
+    Raises:
+        ValueError: names the stage that made one NaN or +inf.
+    """
+    for reading in readings:
+        reading.ledger.require_sound(len(reading.path.ids))
+
+
+def require_any(readings: Sequence[Reading]) -> None:
+    """Refuse a step at which no beam has a token left.
+
+    Raises:
+        NoTokenAllowed: names the stage that removed the first beam's last one.
+    """
+    if all(reading.row.argmax < 0 for reading in readings):
+        readings[0].ledger.require_alive(len(readings[0].path.ids))
+
+
 def best(rows: Sequence[Row], totals: Sequence[np.float32], count: int) -> Choice:
-    """The `count` best continuations of all beams together; equals by beam, then by id. Masked ones never."""
+    """The `count` best continuations of all beams together; equals by beam, then by id. Masked ones never.
+
+    Raises:
+        ValueError: a running score would grow beyond float32.
+    """
     parts = [row.ranked(count)[:count] for row in rows]
     ids = [part[row.scores[part] > MASKED] for part, row in zip(parts, rows, strict=True)]
     tokens = np.concatenate(ids)
     parents = np.repeat(np.arange(len(rows)), [len(part) for part in ids])
     logprobs = np.concatenate([row.scores[part] for row, part in zip(rows, ids, strict=True)])
-    sums = logprobs + np.asarray(totals, dtype=np.float32)[parents]
+    sums = added(logprobs, np.asarray(totals, dtype=np.float32)[parents])
     order = np.lexsort((tokens, parents, -sums))[:count]
     return Choice(parents[order], tokens[order], logprobs[order], sums[order])
 
@@ -95,7 +120,12 @@ def drawn(
     """`count` continuations of all beams, drawn one after the other without replacement, in order of drawing.
 
     Where less than `count` has any probability, the best of the rest follow.
+
+    Raises:
+        ValueError: a running score would grow beyond float32.
     """
+    for row, total in zip(rows, totals, strict=True):
+        added(row.scores[row.argmax], total)
     chosen = drawer.draw(rows, totals, count, position)
     if len(chosen) < count:
         rest = best(rows, totals, count)
@@ -103,7 +133,20 @@ def drawn(
         chosen = [*chosen, *(pair for pair in pairs if pair not in chosen)][:count]
     parents, tokens = (np.array(column, dtype=np.int64) for column in zip(*chosen, strict=True))
     logprobs = np.array([rows[b].scores[t] for b, t in chosen], dtype=np.float32)
-    return Choice(parents, tokens, logprobs, logprobs + np.asarray(totals, dtype=np.float32)[parents])
+    return Choice(parents, tokens, logprobs, added(logprobs, np.asarray(totals, dtype=np.float32)[parents]))
+
+
+def added(logprobs: Any, totals: Any) -> Any:
+    """Running scores with one more token's score each, in float32.
+
+    Raises:
+        ValueError: one would grow beyond float32.
+    """
+    with np.errstate(over="ignore"):
+        sums = logprobs + totals
+    if np.max(sums, initial=MASKED) == np.inf:
+        raise ValueError("a beam's running score would grow beyond float32; make the biases smaller")
+    return sums
 
 
 def first_of(values: Floats, count: int) -> Ids:

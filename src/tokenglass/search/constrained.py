@@ -13,16 +13,16 @@ from itertools import count, pairwise
 
 import numpy as np
 
+from tokenglass.asking import recorded
 from tokenglass.engines.base import Engine
-from tokenglass.errors import NoTokenAllowed
+from tokenglass.reading.limits import Limits
+from tokenglass.reading.paths import Path, Reader, Reading
 from tokenglass.search import candidates as choosing
 from tokenglass.search import scorer
 from tokenglass.search.candidates import Choice, Running, smallest
 from tokenglass.search.constraints import Progress, Word, words
 from tokenglass.search.hypotheses import NBest
-from tokenglass.reading.limits import Limits
 from tokenglass.search.options import ConstrainedBeamOptions
-from tokenglass.reading.paths import Path, Reader, Reading
 from tokenglass.search.records import Beam, BeamCandidate, BeamStep
 from tokenglass.search.scorer import Group, Sorted
 from tokenglass.stages.base import Stage
@@ -113,10 +113,10 @@ def constrained_beam_search(
 def _choose(
     reader: Reader, group: Group, readings: Sequence[Reading], options: ConstrainedBeamOptions
 ) -> Choice:
+    choosing.require_sound(readings)
+    choosing.require_any(readings)
     wide = max(2, 1 + len(reader.watch.eos_ids)) * options.num_beams
     choice = choosing.best([r.row for r in readings], [b.total for b in group.beams], wide)
-    if not len(choice):
-        raise NoTokenAllowed(len(group.beams[0].path.ids))
     return replace(choice, reasons=scorer.reasons(reader, group, choice))
 
 
@@ -142,7 +142,7 @@ def _dealt(
             further.take(token_id)
             if (*beam.path.ids, token_id) not in known:
                 known.add((*beam.path.ids, token_id))
-                total = np.float32(readings[b].row.scores[token_id] + beam.total)
+                total = np.float32(choosing.added(readings[b].row.scores[token_id], beam.total))
                 tried.append((b, token_id, total, further))
     if not tried:
         return put, put
@@ -176,7 +176,7 @@ def _dealing_margin(taken: Sequence[Option], put: Sequence[Option]) -> float | N
 
 def _extended(reader: Reader, readings: Sequence[Reading], option: Option) -> Path:
     reading = readings[option.parent]
-    return reader.extended(reading, reading.step(option.token, "greedy"))
+    return reader.extended(reading, recorded(reader, reading, option.token, "greedy"))
 
 
 def _stop(reader: Reader, group: Group) -> str | None:

@@ -12,11 +12,12 @@ from itertools import count
 
 import numpy as np
 
+from tokenglass.asking import recorded
 from tokenglass.engines.base import Engine, Floats
-from tokenglass.errors import ContextOverflow, NoTokenAllowed
+from tokenglass.errors import ContextOverflow
 from tokenglass.reading.limits import Limits, Watch
-from tokenglass.search.options import ContrastiveOptions
 from tokenglass.reading.paths import Path, Reader, sequence
+from tokenglass.search.options import ContrastiveOptions
 from tokenglass.search.records import ContrastiveRow, ContrastiveStep
 from tokenglass.stages.base import Stage
 from tokenglass.stages.row import MASKED, Row
@@ -64,8 +65,7 @@ def contrastive_search(
     context = _unit(heard.hidden[last])  # (T, D)
     for step in count():
         (reading,) = reader.judge([heard])
-        if reading.row.argmax < 0:
-            raise NoTokenAllowed(len(reading.path.ids))
+        reading.ledger.require_alive(len(reading.path.ids))
         # 2) the likeliest tokens, each read one token ahead, in one run
         ids, p, cut = _likeliest(reading.row, options.top_k)
         paths = [Path((*reading.path.ids, i), heard.node, heard.other_node) for i in ids]
@@ -76,7 +76,7 @@ def contrastive_search(
         alpha = np.float32(options.penalty_alpha)
         scores = (np.float32(1) - alpha) * p - alpha * likeness.max(axis=0)
         best = int(scores.argmax())
-        path = reader.extended(reading, reading.step(ids[best], "greedy"))
+        path = reader.extended(reading, recorded(reader, reading, ids[best], "greedy"))
         reason = reader.reason(reading.path, ids[best])
         ranked = np.sort(scores)[::-1]
         yield ContrastiveStep(
@@ -111,7 +111,7 @@ def _likeliest(row: Row, k: int) -> tuple[list[int], Floats, float | None]:
     """Ids of the k likeliest tokens, their probabilities, and how far the next one lies below the last."""
     found = row.ranked(k + 1)[: k + 1]
     found = found[row.scores[found] > MASKED]
-    p = np.exp(row.scores[found].astype(np.float64) - row.moments.logsumexp).astype(np.float32)
+    p = row.moments.probs(row.scores[found]).astype(np.float32)
     cut = float(p[k - 1] - p[k]) if len(found) > k else None
     return found[:k].tolist(), p[:k], cut
 

@@ -6,7 +6,7 @@ As transformers 4.55.4. Source: Chuang et al. 2023, arXiv:2309.03883; generation
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -15,16 +15,18 @@ from typing import Any
 
 import numpy as np
 
+from tokenglass.asking import ids_of
 from tokenglass.engines.base import Engine, Floats
 from tokenglass.numbers import log_softmax as exact_log_softmax
 from tokenglass.random import Source
 from tokenglass.reading.limits import Limits
+from tokenglass.reading.paths import Heard, Path, Reader, Reading, log_softmax, sequence
 from tokenglass.search.options import DolaOptions
-from tokenglass.reading.paths import Heard, Reader, Reading, log_softmax, sequence
 from tokenglass.search.records import DolaStep
 from tokenglass.select.base import Draw, Greedy
 from tokenglass.stages.base import BaseStage, Stage
 from tokenglass.stages.context import Context
+from tokenglass.stages.ledger import Ledger
 from tokenglass.stages.row import MASKED, Row
 from tokenglass.types import FinishReason, Vocabulary
 from tokenglass.types import Sequence as Written
@@ -101,16 +103,19 @@ def dola(
     for step in count():
         # 1) the model reads the text; the head reads the candidate layers
         (heard,) = reader.hear([path], layers=layers)
-        rows = {layer: engine.unembed(heard.hidden[layer][-1:], norm=False)[0] for layer in layers}
+        rows = {layer: _early(engine, heard, layer) for layer in layers}
         # 2) the layer that differs most is taken off, then comes the chain
         layer, divergences = _furthest(heard.logits, rows)
         contrast = LayerContrast(layer, rows[layer])
-        whole = replace(path, states=None if path.states is None else (None, *path.states))
-        ledger = reader.apply(replace(heard, path=whole), (contrast, *reader.stages))
+        ledger = _contrasted(reader, heard, contrast)
+        ledger.require_alive(len(path.ids))
         reading = Reading(heard, ledger, vocabulary)
         # 3) one token is chosen
         choice = selector.select(reading.row, reader.context(path))
-        written = reading.step(choice.token_id, choice.origin, choice.draw, choice.cdf)
+        written = replace(
+            reading.step(choice.token_id, choice.origin, choice.draw, choice.cdf),
+            reread=_again(reader, path, layer),
+        )
         reason = reader.reason(path, choice.token_id)
         yield _record(step, heard, contrast, divergences, reading, choice.token_id, reason)
         kept = replace(ledger, states=ledger.states[1:])
@@ -118,6 +123,30 @@ def dola(
         if reason is not None:
             return (sequence(path.written, vocabulary, reason),)
     raise AssertionError
+
+
+def _early(engine: Engine, heard: Heard, layer: int) -> Floats:
+    """(V,) what the head makes of an earlier layer, without the final norm."""
+    early: Floats = engine.unembed(heard.hidden[layer][-1:], norm=False)[0]
+    return early
+
+
+def _contrasted(reader: Reader, heard: Heard, contrast: LayerContrast) -> Ledger:
+    """The books of the contrast and the chain after it."""
+    states = heard.path.states
+    whole = replace(heard.path, states=None if states is None else (None, *states))
+    return reader.apply(replace(heard, path=whole), (contrast, *reader.stages))
+
+
+def _again(reader: Reader, path: Path, layer: int) -> Callable[[], Ledger]:
+    """A function that reads a path anew and contrasts the same layer; it keeps no row of it."""
+    ids, states = ids_of(reader.prompt_ids, path.written), path.states
+
+    def ask() -> Ledger:
+        (heard,) = reader.hear([Path(ids(), states=states)], layers=[layer])
+        return _contrasted(reader, heard, LayerContrast(layer, _early(reader.engine, heard, layer)))
+
+    return ask
 
 
 def candidate_layers(dola_layers: str | Sequence[int], last: int, tied: bool) -> list[int]:

@@ -15,9 +15,10 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from tokenglass.asking import recorded
 from tokenglass.engines.base import Prefix
-from tokenglass.recording import checked
 from tokenglass.reading.paths import Heard, Path, Reader, Reading, sequence
+from tokenglass.recording import checked
 from tokenglass.search.records import Draft, DraftStep
 from tokenglass.select.base import Choice, Draw, Greedy, choose_by_id
 from tokenglass.stages.base import scores_of
@@ -98,7 +99,8 @@ def rounds(
             done = _verify(reader, replace(word, path=path), proposal, i, do_sample)
             drafts += [done.draft] if done.draft is not None else []
             origin: Origin = "draft" if done.bonus is None else done.choice.origin
-            written = done.reading.step(done.choice.token_id, origin, done.choice.draw, done.choice.cdf)
+            choice = done.choice
+            written = recorded(reader, done.reading, choice.token_id, origin, choice.draw, choice.cdf)
             bonus, reason = done.bonus, reader.reason(path, done.choice.token_id)
             path = reader.extended(done.reading, written)
             if bonus is not None or reason is not None:
@@ -124,8 +126,10 @@ def _hear(reader: Reader, path: Path, tokens: tuple[int, ...]) -> list[Heard]:
         if i < len(tokens):
             node, other_node = path.node, path.other_node
         place = len(path.ids) + i
-        own = checked(None if rows is None else rows[:1, i : i + 1], place)
-        other = checked(rows[1:, i : i + 1], place) if others and rows is not None else None
+        own = checked(None if rows is None else rows[:1, i : i + 1], place, repaired=reader.repairs)
+        other = None
+        if others and rows is not None:
+            other = checked(rows[1:, i : i + 1], place, repaired=reader.repairs)
         heard.append(Heard(path, node, own, other_node=other_node, unconditional=other))
     return heard
 
@@ -133,6 +137,7 @@ def _hear(reader: Reader, path: Path, tokens: tuple[int, ...]) -> list[Heard]:
 def _verify(reader: Reader, heard: Heard, proposal: Proposal, i: int, do_sample: bool) -> Verified:
     """What the model makes of the i-th draft, or writes after the last one."""
     (reading,) = reader.judge([heard])
+    reading.ledger.require_alive(len(heard.path.ids))
     context = reader.context(heard.path)
     if do_sample and i < len(proposal.rows):
         return _speculate(reader, reading, proposal, i)
@@ -203,8 +208,8 @@ def _record(
 
 
 def _probs(row: Row) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    return np.exp(row.scores.astype(np.float64) - row.moments.logsumexp)
+    return row.moments.probs(row.scores)
 
 
 def _p(row: Row, token_id: int) -> float:
-    return float(np.exp(float(row.scores[token_id]) - row.moments.logsumexp))
+    return float(row.moments.probs(row.scores[token_id]))

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from tokenglass.asking import recorded
 from tokenglass.engines.base import Engine
-from tokenglass.errors import NoTokenAllowed
+from tokenglass.reading.limits import Limits
+from tokenglass.reading.paths import Heard, Reader
 from tokenglass.search import candidates as choosing
 from tokenglass.search import scorer
 from tokenglass.search.candidates import Choice, Running, smallest
 from tokenglass.search.hypotheses import NBest, ranked
-from tokenglass.reading.limits import Limits
 from tokenglass.search.options import DiverseBeamOptions
-from tokenglass.reading.paths import Heard, Reader
 from tokenglass.search.records import Beam, BeamCandidate, BeamStep
 from tokenglass.search.scorer import Group, Sorted
 from tokenglass.stages.base import BaseStage, Stage
@@ -110,7 +110,8 @@ def diverse_beam_search(
             own = [next(heard) for _ in group.beams]
             taken = tuple(sorted(chosen.items())) if number else ()
             stage = HammingDiversity(options.diversity_penalty, taken)
-            turn = _turn(reader, group, own, (*stages[:place], stage, *stages[place:]), step, number, options)
+            judge = replace(reader, stages=(*stages[:place], stage, *stages[place:]))
+            turn = _turn(judge, group, own, step, number, options)
             chosen.update(beam.path.ids[-1] for beam in turn.after.beams)
             turns.append(replace(turn, taken=taken))
         groups = tuple(turn.after for turn in turns)
@@ -147,22 +148,21 @@ def _turn(
     reader: Reader,
     group: Group,
     heard: Sequence[Heard],
-    stages: Sequence[Stage],
     step: int,
     number: int,
     options: DiverseBeamOptions,
 ) -> Turn:
-    readings = reader.judge(heard, stages)
+    readings = reader.judge(heard)
+    choosing.require_sound(readings)
+    choosing.require_any(readings)
     wide = max(2, 1 + len(reader.watch.eos_ids)) * group.nbest.size
     choice = choosing.best([r.row for r in readings], [b.total for b in group.beams], wide)
-    if not len(choice):
-        raise NoTokenAllowed(len(group.beams[0].path.ids))
     choice = replace(choice, reasons=scorer.reasons(reader, group, choice))
     sorted_ = scorer.sort(reader, group, readings, choice, step, options, number=number)
     beams = []
     for k in sorted_.runs:
         reading = readings[choice.parents[k]]
-        path = reader.extended(reading, reading.step(int(choice.tokens[k]), "greedy"))
+        path = reader.extended(reading, recorded(reader, reading, int(choice.tokens[k]), "greedy"))
         beams.append(Running(path, choice.totals[k]))
     length = len(group.beams[0].path.ids) + 1 - reader.watch.prompt_length
     best = float(choice.totals.max())

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tokenglass.search.options import BeamOptions
 from tokenglass.reading.paths import Link
+from tokenglass.search.options import BeamOptions
 from tokenglass.search.records import Hypothesis
 
 

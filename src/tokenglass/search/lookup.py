@@ -13,10 +13,10 @@ import numpy as np
 
 from tokenglass.engines.base import Engine
 from tokenglass.random import Source
-from tokenglass.search.drafting import Proposal, rounds
 from tokenglass.reading.limits import Limits
-from tokenglass.search.options import LookupOptions
 from tokenglass.reading.paths import Heard, Path, Reader
+from tokenglass.search.drafting import Proposal, rounds
+from tokenglass.search.options import LookupOptions
 from tokenglass.search.records import DraftStep
 from tokenglass.stages.base import Stage
 from tokenglass.stages.row import MASKED
@@ -36,6 +36,9 @@ def prompt_lookup(
     negative_ids: Sequence[int] | None = None,
 ) -> Generator[DraftStep, None, tuple[Written, ...]]:
     """Write what the model alone would write, in fewer runs of it where the text repeats itself.
+
+    With `guidance_scale` this holds here too, while transformers' text may part from its own plain decoding
+    in rare cases: there the second reading's cache keeps rejected drafts.
 
     Args:
         engine: decides.

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from tokenglass.asking import recorded
+from tokenglass.reading.paths import Link, Path, Reader, Reading, sequence
 from tokenglass.search.candidates import Choice, Running, gap, smallest
 from tokenglass.search.hypotheses import Finished, NBest, ranked
 from tokenglass.search.options import BeamOptions
-from tokenglass.reading.paths import Link, Path, Reader, Reading, sequence
 from tokenglass.search.records import BeamCandidate, Fate, Hypothesis
 from tokenglass.types import FinishReason
 from tokenglass.types import Sequence as Written
@@ -84,7 +85,7 @@ def sort(
                 break
         elif k < size and whole(group.beams[choice.parents[k]].path):
             reading, token_id = readings[choice.parents[k]], int(choice.tokens[k])
-            link = Link(reading.path.written, reading.step(token_id, "greedy"))
+            link = Link(reading.path.written, recorded(reader, reading, token_id, "greedy"))
             alive = group.beams[choice.parents[k]].alive
             offered[k] = finished(
                 reader,

@@ -7,7 +7,7 @@ with a `name` and an `apply`, or just a function from (V,) scores to (V,) scores
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -87,7 +87,7 @@ class UserStage(BaseStage):
         scores = np.asarray(np.nan if result is None else result)
         if scores.shape != row.scores.shape or scores.dtype.kind not in "fiu":
             raise ValueError(
-                f"stage {self.name!r} must return {len(row)} numbers, one for each token, "
+                f"logits_processor stage {self.name!r} must return {len(row)} numbers, one for each token, "
                 f"got {type(result).__name__} of shape {scores.shape}; end it with 'return scores'"
             )
         return row.with_scores(np.array(scores, dtype=np.float32)), state
@@ -104,6 +104,44 @@ def as_stage(stage: Stage | Callable[[Floats], ArrayLike]) -> Stage:
     if not callable(stage):
         raise TypeError(f"a stage must be a function of the scores or have name and apply, got {stage!r}")
     return UserStage(stage, getattr(stage, "__name__", type(stage).__name__))
+
+
+@dataclass(frozen=True)
+class Renamed(BaseStage):
+    """A stage under another name, where its own is taken.
+
+    Args:
+        stage: what runs.
+        name: what to call it.
+    """
+
+    stage: Stage
+    name: str = ""
+
+    @cached_property
+    def params(self) -> Mapping[str, Any]:
+        """The stage's own."""
+        return params(self.stage)
+
+    def start(self) -> Any:
+        """The stage's own."""
+        return start(self.stage)
+
+    def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
+        """The stage's own."""
+        return self.stage.apply(row, context, state)
+
+
+def renamed(stage: Stage, name: str) -> Stage:
+    """The stage under another name.
+
+    >>> renamed(as_stage(abs), "abs#2").name
+    'abs#2'
+    """
+    if isinstance(stage, BaseStage) and is_dataclass(stage) and "name" in [f.name for f in fields(stage)]:
+        again: Stage = replace(stage, name=name)
+        return again
+    return Renamed(stage, name)
 
 
 def start(stage: Stage) -> Any:
@@ -136,7 +174,13 @@ def require(condition: bool, parameter: str, interval: str, value: object) -> No
         ValueError: the condition is false.
     """
     if not condition:
-        raise ValueError(f"{parameter} must be {interval}, got {value!r}")
+        raise ValueError(f"{parameter} must be {interval}, got {short(value)}")
+
+
+def short(value: object) -> str:
+    """A value in a message: one line of at most 80 characters."""
+    text = " ".join(repr(value).split("\n"))
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def require_whole(parameter: str, value: object, least: int) -> None:
@@ -149,7 +193,22 @@ def require_whole(parameter: str, value: object, least: int) -> None:
     require(whole and int(value) >= least, parameter, f"a whole number >= {least}", value)  # type: ignore[call-overload]
 
 
+def require_number(parameter: str, value: object) -> float:
+    """A finite number as Python's own.
+
+    Raises:
+        ValueError: it is none.
+    """
+    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+    require(number and bool(np.isfinite(value)), parameter, "a finite number", value)  # type: ignore[call-overload]
+    return float(value)  # type: ignore[arg-type]
+
+
 def inside(ids: Ids, size: int) -> Ids:
     """The distinct ids that are in [0, size), ascending."""
-    ids = np.unique(ids)
-    return ids[(ids >= 0) & (ids < size)]
+    return below(np.unique(ids), size)
+
+
+def below(ids: Ids, size: int) -> Ids:
+    """Of distinct ascending ids those in [0, size)."""
+    return ids if not len(ids) or (ids[0] >= 0 and ids[-1] < size) else ids[(ids >= 0) & (ids < size)]

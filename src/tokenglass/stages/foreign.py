@@ -67,7 +67,7 @@ class ForeignProcessor:
         if not isinstance(result, torch.Tensor) or tuple(result.shape) != (1, len(row)):
             shape = f" of shape {tuple(result.shape)}" if hasattr(result, "shape") else ""
             raise ValueError(
-                f"logits processor {self.name!r} must return a tensor of shape (1, {len(row)}), "
+                f"logits_processor stage {self.name!r} must return a tensor of shape (1, {len(row)}), "
                 f"got {type(result).__name__}{shape}; end it with 'return scores'"
             )
         return row.with_scores(_floats(result)), processor
@@ -80,8 +80,8 @@ class ForeignProcessor:
             return copy.deepcopy(processor, shared)
         except (TypeError, AttributeError, RuntimeError, copy.Error) as error:
             raise ValueError(
-                f"logits processor {self.name!r} cannot be copied, so a step could not be undone ({error}); "
-                "give it a __deepcopy__, or give a function of the scores instead"
+                f"logits_processor stage {self.name!r} cannot be copied, so a step could not be undone "
+                f"({error}); give it a __deepcopy__, or give a function of the scores instead"
             ) from error
 
 

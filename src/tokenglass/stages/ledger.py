@@ -15,7 +15,7 @@ import numpy as np
 
 from tokenglass import numbers
 from tokenglass.errors import NoTokenAllowed
-from tokenglass.stages.base import BaseStage, Stage, UserStage, params, start
+from tokenglass.stages.base import BaseStage, Renamed, Stage, UserStage, params, start
 from tokenglass.stages.context import Context
 from tokenglass.stages.row import MASKED, Doubles, Floats, Ids, Row
 from tokenglass.stages.scaling import RemoveInvalidValues
@@ -163,10 +163,10 @@ class Ledger:
             ValueError: names the stage that made the first one.
         """
         if not is_sound(self.row):
-            name = self._first(lambda row: not is_sound(row))
+            name, repair = self._first(lambda row: not is_sound(row)), RemoveInvalidValues.name
+            other = f"{repair} stands before it" if repair in self.names else f"or set {repair}=True"
             raise ValueError(
-                f"stage {name!r} made a score NaN or +inf at position {position}; "
-                "mend it, or set remove_invalid_values=True"
+                f"stage {name!r} made a score NaN or +inf at position {position}; mend it, {other}"
             )
 
     def _first(self, bad: Callable[[Row], bool]) -> str:
@@ -216,7 +216,7 @@ def run(
     with np.errstate(all="ignore"):  # what overflows is told in a sentence, by `require_sound`
         for place, (stage, state) in enumerate(zip(chain, before, strict=True)):
             new, next_state = rows[-1], state
-            if is_sound(new) or place <= mended or not _is_built_in(stage):
+            if is_sound(new) or place <= mended or not is_built_in(stage):
                 new, next_state = stage.apply(rows[-1], context, state)
             if record:
                 records.append(compare(stage.name, params(stage), rows[-1], new))
@@ -231,8 +231,9 @@ def is_sound(row: Row) -> bool:
     return row.argmax < 0 or bool(np.isfinite(row.scores[row.argmax]))  # a NaN is the largest to numpy
 
 
-def _is_built_in(stage: Stage) -> bool:
-    return isinstance(stage, BaseStage) and not isinstance(stage, UserStage)
+def is_built_in(stage: Stage) -> bool:
+    """Whether a stage is none of the user's, whose code may do anything."""
+    return isinstance(stage, BaseStage) and not isinstance(stage, UserStage | Renamed)
 
 
 def _opening(row: Row) -> StageRecord:
@@ -294,4 +295,6 @@ def _mass(row: Row, scores: Floats) -> float:
     moments = row.moments
     if not moments.total > 0.0:
         return moments.total
-    return float(np.exp(scores - np.float32(moments.reference)).sum(dtype=np.float64)) / moments.total
+    with np.errstate(over="ignore"):  # scores as far apart as float32 goes: the lower weighs nothing
+        weights = np.exp(scores - np.float32(moments.reference))
+    return float(weights.sum(dtype=np.float64)) / moments.total

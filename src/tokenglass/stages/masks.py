@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from tokenglass.errors import NoTokenAllowed
-from tokenglass.stages.base import BaseStage, inside, require, require_whole
+from tokenglass.stages.base import BaseStage, below, inside, require, require_whole, short
 from tokenglass.stages.context import EVERYTHING, Context, Window
-from tokenglass.stages.ranking import best_first
 from tokenglass.stages.row import MASKED, Ids, Row
 
 
@@ -49,11 +49,11 @@ class SuppressTokens(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The row without them."""
-        return _masked(row, inside(self._array, len(row))), state
+        return _masked(row, below(self._array, len(row))), state
 
     @cached_property
     def _array(self) -> Ids:
-        return np.array(self.ids, dtype=np.int64)
+        return np.unique(np.array(self.ids, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,11 @@ class AllowedTokens(BaseStage):
 
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The row with nothing else."""
-        return only(row, np.array(self.ids, dtype=np.int64)), state
+        return only(row, self._array), state
+
+    @cached_property
+    def _array(self) -> Ids:
+        return np.array(self.ids, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -255,6 +259,7 @@ class PrefixAllowedTokens(BaseStage):
 
     Raises:
         NoTokenAllowed: the function allowed nothing.
+        ValueError: no function of two arguments, or one that returned no list of ids of the vocabulary.
 
     Source: De Cao et al. 2020, arXiv:2010.00904; transformers' `prefix_allowed_tokens_fn`.
 
@@ -266,22 +271,50 @@ class PrefixAllowedTokens(BaseStage):
     revive: bool = True
     name = "prefix_allowed_tokens_fn"
 
+    def __post_init__(self) -> None:
+        wanted = "a function of (batch index, ids)"
+        require(callable(self.function), self.name, wanted, self.function)
+        try:
+            inspect.signature(self.function).bind(0, ())
+        except TypeError as error:
+            raise ValueError(
+                f"{self.name} must be {wanted}, got one that does not take them: {error}"
+            ) from None
+        except ValueError:  # written in C, without a signature to read
+            pass
+
     def apply(self, row: Row, context: Context, state: Any) -> tuple[Row, Any]:
         """The row with nothing else."""
-        kept = only(row, self._allowed(context))
+        kept = only(row, self._allowed(row, context))
         return (self.revived(row, context) if kept.argmax < 0 and self.revive else kept), state
 
     def revived(self, row: Row, context: Context) -> Row:
         """The allowed tokens at 0, all others masked."""
         scores = np.full(len(row), MASKED)
-        scores[self._allowed(context)] = 0.0
+        scores[self._allowed(row, context)] = 0.0
         return row.with_scores(scores)
 
-    def _allowed(self, context: Context) -> Ids:
-        allowed = np.array(self.function(context.batch_index, context.ids.copy()), dtype=np.int64)
-        if not len(allowed):
+    def _allowed(self, row: Row, context: Context) -> Ids:
+        result = self.function(context.batch_index, context.ids.copy())
+        allowed = _ids_in(result)
+        if allowed is not None and not len(allowed):
             raise NoTokenAllowed(context.position, self.name)
-        return allowed
+        if allowed is None or int(allowed.min()) < 0 or int(allowed.max()) >= len(row):
+            interval = f"a list of ids in [0, {len(row) - 1}]"
+            raise ValueError(f"{self.name} must return {interval}, got {short(result)}")
+        return allowed.astype(np.int64)
+
+
+def _ids_in(result: Any) -> Ids | None:
+    """What a function returned as a (n,) array of whole numbers; None where it is no such list."""
+    listed = result.tolist() if hasattr(result, "tolist") else result
+    if not isinstance(listed, list | tuple | set | frozenset | range):
+        return None
+    try:
+        ids = np.array(list(listed) or np.empty(0, dtype=np.int64))
+    except (ValueError, TypeError):  # lists of different lengths
+        return None
+    return ids if ids.ndim == 1 and ids.dtype.kind in "iu" else None
 
 
 def only(row: Row, ids: Ids) -> Row:
@@ -294,9 +327,10 @@ def only(row: Row, ids: Ids) -> Row:
         worst = int(ids.max()) if int(ids.max()) >= len(row) else int(ids.min())
         raise ValueError(f"token ids must be in [0, {len(row) - 1}], got {worst}")
     if row.order is None:
-        ids = np.unique(ids)
-        ids = ids[row.scores[ids] > MASKED]
-        return row.kept(ids[best_first(row.scores[ids])], ranked=True)
+        keep = np.zeros(len(row), dtype=np.bool_)
+        keep[ids] = True
+        listed, _ = row.values()
+        return row.kept_where(listed, keep if listed is None else keep[listed])
     scores = np.full(len(row), MASKED)
     scores[ids] = row.scores[ids]
     return row.with_scores(scores)

@@ -27,7 +27,12 @@ class Words:
     warnings: tuple[str, ...]
 
 
-def words_from_text(texts: Sequence[str], tokenize: Tokenize, vocabulary: Vocabulary | None = None) -> Words:
+def words_from_text(
+    texts: Sequence[str],
+    tokenize: Tokenize,
+    vocabulary: Vocabulary | None = None,
+    parameter: str = "words",
+) -> Words:
     """Token sequences of texts, with a warning for everything alike that they do not cover.
 
     Twins are the same word with or without a space in front and in other case. With a vocabulary there is a
@@ -38,6 +43,7 @@ def words_from_text(texts: Sequence[str], tokenize: Tokenize, vocabulary: Vocabu
         texts: at least one character each.
         tokenize: text to ids, without special tokens.
         vocabulary: names the ids; without it nothing is said about other ways of writing.
+        parameter: what errors call the texts.
 
     Raises:
         ValueError: an empty text, or one that has no tokens.
@@ -48,8 +54,8 @@ def words_from_text(texts: Sequence[str], tokenize: Tokenize, vocabulary: Vocabu
     >>> words.warnings
     ("'mess' is listed, but these twins are not: 'Mess', ' Mess', 'MESS', ' MESS'",)
     """
-    _check("words", texts)
-    sequences = tuple(dict.fromkeys(_ids("words", text, tokenize) for text in texts))
+    _check(parameter, texts)
+    sequences = tuple(dict.fromkeys(_ids(parameter, text, tokenize) for text in texts))
     return Words(sequences, _warnings(texts, sequences, tokenize, vocabulary))
 
 

@@ -131,7 +131,6 @@ class Journal:
         event = {"event": "step", "node": node, "parent": parent, "config": config, "step": record}
         more = {"stay": True} if stay else {}
         self._event(event | more | ({"define": define} if define else {}))
-        self._n_nodes += 1
 
     def goto(self, node: int) -> None:
         """The session stands elsewhere: after an undo, a redo or a jump."""
@@ -153,7 +152,6 @@ class Journal:
         except RecursionError as error:
             raise self._unwritten(error) from error
         self._event({"event": "set", "index": index, **members})
-        self._n_configs = max(self._n_configs, index + 1)
 
     def counts(self, node: int, samples: int, count: int) -> None:
         """How many draws were made at a node, and how many sampled continuations passed through it."""
@@ -197,7 +195,6 @@ class Journal:
 
     def _event(self, data: dict[str, Any]) -> None:
         self._write({"n": self._number + 1, **data})
-        self._number += 1
 
     def _write(self, data: dict[str, Any]) -> None:
         try:
@@ -205,9 +202,30 @@ class Journal:
             self._budget.spend(line)
         except (ValueError, TypeError, RecursionError) as error:
             raise self._unwritten(error) from error
-        self._file.append(line, sync=self._sync)
-        # what the file says, and only that, need not be said again
-        self._known.learn(data if "schema" in data else data.get("define", {}))
+        before = self._file.size, self._number, self._n_nodes, self._n_configs
+        try:
+            self._file.append(line, sync=self._sync)
+            self._count(data)
+        except TraceError:
+            raise
+        except BaseException:  # Ctrl-C at any point: the event is taken back, so that the next one fits
+            size, self._number, self._n_nodes, self._n_configs = before
+            self._file.truncate(size)
+            self._known.forget(_defined(data))
+            raise
+
+    def _count(self, data: dict[str, Any]) -> None:
+        """Know what the file says now, so that nothing is said twice and the next numbers are right."""
+        self._known.learn(_defined(data))
+        self._number = data.get("n", 0)
+        self._n_nodes += data.get("event") == "step"
+        self._n_configs = max(self._n_configs, data.get("index", 0) + 1)
 
     def _unwritten(self, error: Exception) -> TraceError:
         return TraceError(f"{shown(self.path.name)} cannot record this ({error}); nothing was written")
+
+
+def _defined(data: dict[str, Any]) -> dict[str, Any]:
+    """The definitions in a line: a header is one itself."""
+    found: dict[str, Any] = data if "schema" in data else data.get("define", {})
+    return found

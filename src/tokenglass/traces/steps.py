@@ -56,6 +56,14 @@ class Definitions:
         self.stages |= stages
         self._numbers |= numbers
 
+    def forget(self, data: Mapping[str, Any]) -> None:
+        """Take definitions back, whether they were learnt or not."""
+        for token_id in data.get("tokens", {}):
+            self.tokens.pop(int(token_id), None)
+        for text, (name, params) in data.get("stages", {}).items():
+            self.stages.pop(int(text), None)
+            self._numbers.pop(_signature(name, params), None)
+
     def stage_number(self, name: str, params: Any) -> int | None:
         """The number of a stage with these encoded parameters, or None where it has none yet."""
         return self._numbers.get(_signature(name, params))

@@ -116,9 +116,8 @@ class AppendFile:
             if not self.path.is_file():
                 raise unwritable(self.path, OSError(None, "not a regular file"))
         prefix = f".{self.path.name}.new-"
-        for stale in self.path.parent.glob(
-            f"{glob.escape(prefix)}*"
-        ):  # of a run that was killed: we have the lock
+        # left by runs that were killed: nobody else is at it, since we have the lock
+        for stale in self.path.parent.glob(f"{glob.escape(prefix)}*"):
             with suppress(OSError):
                 stale.unlink()
         return self.path.with_name(f"{prefix}{os.urandom(4).hex()}")

@@ -153,6 +153,13 @@ class Tree(Shown):
         parent.children[key(step, child.config)] = child
         return child
 
+    def take_back(self, node: Node) -> None:
+        """Undo the making of the newest place, which nobody has acknowledged yet."""
+        assert node.parent is not None and node.step is not None and not node.children
+        del node.parent.children[key(node.step, node.config)]
+        del self._nodes[node.id]
+        self._next = node.id
+
     def prune(self, node: Node) -> int:
         """Take a place off, with all that follows it; returns how many places went.
 

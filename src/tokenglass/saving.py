@@ -1,0 +1,194 @@
+"""Keeping a session: saved with all it holds, every later move on the disk before it counts, opened again.
+
+A trace is only read here: no model, path or URL that it names is loaded. The model comes from the caller, or
+is one in the cache whose weights have the recorded checksum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tokenglass.errors import TraceError
+from tokenglass.session import Session
+from tokenglass.text import safe_line
+from tokenglass.traces import Header, Journal, Other, Trace, tree_of
+from tokenglass.treewriter import TreeWriter
+from tokenglass.types import EngineInfo, Node
+
+if TYPE_CHECKING:
+    from tokenglass.model import Model
+
+
+class Keeper:
+    """Writes what a session does to its journal.
+
+    Args:
+        journal: open for writing.
+        numbers: node id -> number in the journal; only the prompt's where None.
+    """
+
+    def __init__(self, journal: Journal, numbers: Mapping[int, int] | None = None) -> None:
+        self.journal = journal
+        self._numbers = {0: 0} if numbers is None else dict(numbers)
+
+    def number(self, node: Node) -> int:
+        """The number of a place in the journal; pruned branches of an earlier life are not in it."""
+        return self._numbers[node.id]
+
+    def knows(self, node: Node) -> bool:
+        """Whether a place is in the journal."""
+        return node.id in self._numbers
+
+    def added(self, node: Node, *, stay: bool) -> None:
+        """A place was made."""
+        assert node.parent is not None and node.step is not None
+        number = len(self._numbers)
+        parent = self.number(node.parent)
+        self.journal.step(number, parent, node.step, config=node.config, stay=stay)
+        self._numbers[node.id] = number
+
+    def stood(self, node: Node) -> None:
+        """The session went to a place that was there."""
+        self.journal.goto(self.number(node))
+
+    def counted(self, node: Node, samples: int) -> None:
+        """Draws were made at a place, or samples went through it."""
+        self.journal.counts(self.number(node), samples, node.count)
+
+    def set(self, writer: TreeWriter) -> None:
+        """Keywords were changed."""
+        self.journal.set(writer.config, writer.given, writer.plan.config.to_dict())
+
+    def named(self, node: Node) -> None:
+        """A place was named."""
+        self.journal.name(self.number(node), node.name)
+
+    def noted(self, node: Node) -> None:
+        """A note was written."""
+        self.journal.note(self.number(node), node.notes[-1])
+
+    def pruned(self, node: Node) -> None:
+        """A branch was taken off."""
+        self.journal.prune(self.number(node))
+
+
+def save(session: Session, path: str | Path, *, replace: bool = False) -> None:
+    """Write a session to a new file, whole, and go on with that file: every later move is kept as it is made.
+
+    Args:
+        session: with all its places, names and notes; what was pruned stays out.
+        path: of the new file.
+        replace: it may take the place of a file that is there.
+
+    Raises:
+        TraceError: there is a file and `replace` is off, somebody writes it, or it cannot be written.
+    """
+    from tokenglass import __version__
+
+    tree, model = session.tree, session.model
+    first = tree.configs[0]
+    header = Header(
+        model=model.info,
+        prompt_ids=tree.prompt_ids,
+        prompt_text=model.detokenize(tree.prompt_ids),
+        tokenglass=__version__,
+        config=TreeWriter.of(model, tree, first).plan.config.to_dict(),
+        given=first,
+    )
+    keepers: list[Keeper] = []
+
+    def fill(journal: Journal) -> None:
+        keeper = Keeper(journal)
+        keepers.append(keeper)
+        for given in tree.configs[1:]:
+            keeper.set(TreeWriter.of(model, tree, given))
+        for node in tree:
+            if node.parent is not None:
+                keeper.added(node, stay=True)
+            if node.name:
+                keeper.named(node)
+            for note in node.notes:
+                journal.note(keeper.number(node), note)
+            samples = session.samples_at(node)
+            if samples or node.count:
+                keeper.counted(node, samples)
+        keeper.set(session.writer)
+        keeper.stood(session.node)
+
+    Journal.create(path, header, model.tokenizer, fill=fill, replace=replace)
+    session.keep(keepers[0])
+
+
+def open_session(path: str | Path, model: Model | None = None, **config: Any) -> Session:
+    """A saved session as it was, ready to go on; what it does from now on is kept in the same file.
+
+    Args:
+        path: of the trace.
+        model: that goes on; None takes one from the cache whose weights have the recorded checksum.
+        **config: for keywords whose values cannot be written down, such as functions.
+
+    Raises:
+        TraceError: no trace, a newer schema, damage before its last line, another process writes it, or
+            its model is not here or has other weights.
+    """
+    known = model or _cached(path)
+    journal, trace = Journal.resume(path, known.tokenizer)
+    try:
+        return _opened(journal, trace, known, config)
+    except BaseException:
+        journal.__exit__()
+        raise
+
+
+def _opened(journal: Journal, trace: Trace, model: Model, config: Mapping[str, Any]) -> Session:
+    _require_same(trace, model)
+    tree = tree_of(trace, model.tokenizer)
+    tree.configs = [{**given, **_restored(given, config, trace.name)} for given in tree.configs]
+    given = {**trace.given, **_restored(trace.given, config, trace.name)}
+    samples = {node.id: node.samples for node in trace.nodes if node.samples}
+    session = Session.of(model, tree, given, trace.here.id, samples)
+    session.keep(Keeper(journal, {node.id: node.id for node in trace.nodes}))
+    return session
+
+
+def _restored(given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Values that were only named in the trace, from the caller."""
+    missing = [key for key, value in given.items() if isinstance(value, Other) and key not in config]
+    if missing:
+        raise TraceError(
+            f"{safe_line(name)} names {missing[0]} but cannot hold it; "
+            f"give it: open_session(path, {missing[0]}=...)"
+        )
+    return {key: config[key] for key in given if key in config}
+
+
+def _require_same(trace: Trace, model: Model) -> None:
+    recorded, here = trace.header.model, model.info
+    if (recorded.sha256, recorded.precision) != (here.sha256, here.precision):
+        wrote, runs = _weights(recorded), _weights(here)
+        raise TraceError(
+            f"{safe_line(trace.name)} was written by {wrote}, not by {runs}; "
+            "give that model, or replay it to compare"
+        )
+
+
+def _weights(info: EngineInfo) -> str:
+    return f"{safe_line(info.name)} ({info.precision}, sha256 {info.sha256[:12] or 'none'})"
+
+
+def _cached(path: str | Path) -> Model:
+    """The embedded model, where the trace's weights are its own and it lies in the cache."""
+    from tokenglass import traces
+    from tokenglass.files import embedded
+    from tokenglass.loading import load
+
+    recorded = traces.read(path).header.model
+    for name, pin in embedded.PINS.items():
+        if recorded.sha256 == pin.sha256 and embedded.present(pin) is not None:
+            return load(name, precision="fast" if recorded.precision == "fast" else "exact")
+    raise TraceError(
+        f"the model of this trace, {_weights(recorded)}, is not in the cache; "
+        "give it: open_session(path, model=...)"
+    )

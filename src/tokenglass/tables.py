@@ -1,0 +1,26 @@
+"""From what was read at a place to the table that people see."""
+
+from __future__ import annotations
+
+from tokenglass.chain import Plan
+from tokenglass.engines.base import Floats
+from tokenglass.stages.ledger import Ledger
+from tokenglass.types import NextTokens, Vocabulary
+
+
+def next_table(
+    vocabulary: Vocabulary, ids: tuple[int, ...], logits: Floats, books: Ledger, plan: Plan, n: int
+) -> NextTokens:
+    """What was read after some ids, and what the chain made of it, as a next-token table."""
+    changed = len(books.rows) > 1
+    return NextTokens(
+        prompt_ids=ids,
+        position=len(ids) - 1,
+        logits=logits,
+        n=n,
+        vocabulary=vocabulary,
+        final=books.row.scores if changed else None,
+        stages=books.stages if changed else (),
+        config=plan.config.to_dict(),
+        books=books,
+    )
