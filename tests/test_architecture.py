@@ -23,7 +23,7 @@ SOURCE = Path(__file__).resolve().parent.parent / "src" / "tokenglass"
 
 # From the bottom to the top; a unit imports from its own layer and from those below. Units are the files and
 # folders right below src/tokenglass. Engines and views stand beside the layers, with rules of their own.
-FIRST = {"types", "errors", "text", "numbers", "files"}
+FIRST = {"types", "errors", "text", "numbers", "files", "version"}
 SECOND = {
     "tokenizer",
     "config",
@@ -330,6 +330,10 @@ HOLDS_RAW = {
     ("cli.keys", "_read_some"): "reads the keyboard",
     ("cli.writing", "write"): "collects a Sequence; it prints through Screen.write, which is safe",
     ("views.rows", "*"): "JSON values: text is escaped by JSON itself and drawn by nobody",
+    ("views.growth", "_leaf"): "JSON values, as in views.rows",
+    ("views.growth", "_"): "JSON values, as in views.rows",
+    ("views.trees", "_numbers_of"): "JSON values, as in views.rows",
+    ("views.trees", "tree_blocks"): "the end of the prompt, put together for safe_text",
     ("views.layout", "next_blocks"): "the end of the prompt, put together for safe_text",
     ("views.layout", "_notes"): "finds split characters; their text goes through safe_text",
     ("views.layout", "_split_characters"): "finds split characters for _notes",

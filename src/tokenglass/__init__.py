@@ -12,6 +12,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.version import __version__
+
 if TYPE_CHECKING:
     from tokenglass.comparing import compare
     from tokenglass.config import GenerationConfig
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
         Token,
         Tokenization,
     )
-
-__version__ = "0.2.0"
 
 __all__ = [
     "Account",

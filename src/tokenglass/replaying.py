@@ -19,6 +19,7 @@ from tokenglass.select import Choice
 from tokenglass.treewriter import TreeWriter
 from tokenglass.types import Node, Step, Tree
 from tokenglass.types.replays import Difference, Replay
+from tokenglass.version import __version__
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
@@ -139,8 +140,7 @@ def replay(
 
 def engine_facts(model: Model) -> dict[str, Any]:
     """What computes now: engine, weights, versions."""
-    from tokenglass import __version__
-    from tokenglass.traces.header import _versions
+    from tokenglass.traces.header import versions
 
     info = model.info
     return {
@@ -150,7 +150,7 @@ def engine_facts(model: Model) -> dict[str, Any]:
         "model": info.name,
         "sha256": info.sha256,
         "threads": info.threads,
-        **_versions(),
+        **versions(),
     }
 
 

@@ -16,6 +16,7 @@ from tokenglass.text import safe_line
 from tokenglass.traces import Header, Journal, Other, Trace, tree_of
 from tokenglass.treewriter import TreeWriter
 from tokenglass.types import EngineInfo, Node
+from tokenglass.version import __version__
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
@@ -85,8 +86,6 @@ def save(session: Session, path: str | Path, *, replace: bool = False) -> None:
     Raises:
         TraceError: there is a file and `replace` is off, somebody writes it, or it cannot be written.
     """
-    from tokenglass import __version__
-
     tree, model = session.tree, session.model
     first = tree.configs[0]
     header = Header(

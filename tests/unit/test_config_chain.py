@@ -165,6 +165,8 @@ NOTHING: list[tuple[dict[str, Any], dict[str, Any]]] = [
     ({"preset": "llama.cpp"}, {"repeat_last_n": 9}),
     ({"preset": "llama.cpp", "repeat_last_n": 9, "presence_penalty": 0.5}, {}),
     ({"preset": "llama.cpp", "repeat_last_n": 0}, {"presence_penalty": 0.5, "repetition_penalty": 1.2}),
+    ({"preset": "vllm", "temperature": 0.0}, {"top_p": 0.5, "seed": 3}),
+    ({"preset": "vllm", "do_sample": False}, {"temperature": 0.5}),
     ({"max_new_tokens": 3}, {"max_length": 9}),
     ({"min_new_tokens": 0}, {"min_length": 9}),
     ({"max_length": 9, "min_length": 3}, {}),

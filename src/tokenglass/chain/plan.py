@@ -12,6 +12,7 @@ from tokenglass.chain.makers import Workshop
 from tokenglass.chain.presets import OWN, Line, idle_keywords, lines
 from tokenglass.chain.selectors import described, selector
 from tokenglass.config import BY_NAME, GenerationConfig
+from tokenglass.config.effects import decides
 from tokenglass.random import Philox, Source
 from tokenglass.select import Selector
 from tokenglass.stages.base import Stage, params, renamed
@@ -126,7 +127,8 @@ class Plan:
 def _idle(config: GenerationConfig, picks: Selector) -> frozenset[str]:
     """Keywords of stages that take no part, and that who picks the token does not use either."""
     unused = idle_keywords(config.preset, config.sampling, bool(config["mirostat"]))
-    return unused - set(described(config, picks)[2])
+    used = described(config, picks)[2]
+    return frozenset(n for n in unused if n not in used and not decides(n, config.values))
 
 
 def _reseeded(stage: Any, old: int, new: int) -> Stage:

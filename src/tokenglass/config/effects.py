@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tokenglass.config.modes import conditions
+from tokenglass.config.modes import VLLM_GREEDY, conditions
 from tokenglass.config.table import BY_NAME, NEEDS, NO_EFFECT, REPLACED_BY
 
 _OFF: Mapping[str, Any] = {"repetition_penalty": 1.0}  # all others are off at 0 or None
@@ -24,8 +24,18 @@ def without_effect(given: Mapping[str, Any], values: Mapping[str, Any]) -> tuple
         name
         for name, value in given.items()
         if name in NO_EFFECT
-        or (name in BY_NAME and not in_force[BY_NAME[name].when])
+        or (name in BY_NAME and not in_force[BY_NAME[name].when] and not decides(name, values))
         or (value is not None and _is_idle(name, values))
+    )
+
+
+def decides(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether it is this keyword that turned sampling off: vLLM's temperature of 0."""
+    return (
+        name == "temperature"
+        and values["preset"] == "vllm"
+        and values[name] is not None
+        and values[name] < VLLM_GREEDY
     )
 
 

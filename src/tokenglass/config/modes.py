@@ -27,6 +27,7 @@ BEAMS: frozenset[Mode] = frozenset(
     {"beam_search", "beam_sample", "group_beam_search", "constrained_beam_search"}
 )
 SEARCHES: frozenset[Mode] = BEAMS | {"contrastive_search", "dola", "assisted", "prompt_lookup"}
+VLLM_GREEDY = 1e-5  # at a temperature below it vLLM takes the best token
 
 
 def mode_of(values: Mapping[str, Any]) -> Mode:

@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 from tokenglass.config.effects import without_effect
 from tokenglass.config.fields import PRESETS, Field, Preset, When
-from tokenglass.config.modes import Mode, conditions, mode_of, refuse_combinations
+from tokenglass.config.modes import VLLM_GREEDY, Mode, conditions, mode_of, refuse_combinations
 from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NEVER_OFF, REFUSED
 from tokenglass.config.values import checked, plain, require
 from tokenglass.errors import Unsupported
 
 Source = Literal["you", "generation_config.json", "model", "preset", "default", "fresh"]
 DEFAULT_NEW_TOKENS = 20
-_VLLM_GREEDY = 1e-5
 
 
 @dataclass(frozen=True)
@@ -220,7 +219,7 @@ def _settle_sampling(values: dict[str, Any], preset: Preset) -> None:
     """Temperature 0: the best token in vLLM, what the chain leaves in llama.cpp, refused in transformers."""
     values["do_sample"] = bool(values["do_sample"])
     temperature = 1.0 if values["temperature"] is None else values["temperature"]
-    if preset == "vllm" and temperature < _VLLM_GREEDY:
+    if preset == "vllm" and temperature < VLLM_GREEDY:
         values["do_sample"] = False
     if preset == "transformers" and values["do_sample"]:
         interval = "above 0 when sampling; for the best token set do_sample=False"

@@ -104,8 +104,10 @@ def diverse_beam_search(
         for number, group in enumerate(groups):
             if group.done:
                 turns.append(Turn(group, group))
-                pad = options.pad_token_id if options.pad_token_id is not None else reader.watch.eos_ids[0]
-                chosen[pad] += size
+                pad = (
+                    (*reader.watch.eos_ids, None)[0] if options.pad_token_id is None else options.pad_token_id
+                )
+                chosen.update({} if pad is None else {pad: size})
                 continue
             own = [next(heard) for _ in group.beams]
             taken = tuple(sorted(chosen.items())) if number else ()

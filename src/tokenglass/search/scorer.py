@@ -1,6 +1,7 @@
 """What group and constrained beams share: one step of transformers 4.56.2's `BeamSearchScorer`.
 
-Only end-of-text tokens ranked near the top finish a beam; everything else runs on until the limits end all.
+Only end-of-text tokens ranked near the top finish a beam, and tokens that complete a grammar; everything else
+runs on until the limits end all.
 Source: https://github.com/huggingface/transformers, generation/beam_search.py, release 4.56.2.
 """
 
@@ -17,6 +18,8 @@ from tokenglass.search.options import BeamOptions
 from tokenglass.search.records import BeamCandidate, Fate, Hypothesis
 from tokenglass.types import FinishReason
 from tokenglass.types import Sequence as Written
+
+ENDS: tuple[FinishReason, ...] = ("eos", "grammar")  # what finishes one beam while others run on
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,8 @@ def sort(
     offered: dict[int, Finished] = {}
     refused = set()
     for k in range(len(choice)):
-        if choice.reasons[k] != "eos":
+        reason = choice.reasons[k]
+        if reason not in ENDS:
             runs.append(k)
             if len(runs) == size:
                 break
@@ -91,7 +95,7 @@ def sort(
                 reader,
                 (*reading.path.ids, token_id),
                 float(choice.totals[k]),
-                "eos",
+                reason,
                 link,
                 step,
                 options,
@@ -185,7 +189,7 @@ def _fate(
         return "pruned", f"finished with {new.score:.4f}, no better than the bank's worst"
     if k in sorted_.refused:
         return "pruned", "ends before every forced word is there"
-    if reason == "eos":
+    if reason in ENDS:
         return "pruned", f"finished, but ranked {k + 1}: only the first {size} candidates may finish"
     if k in sorted_.runs:
         return "pruned", "gave way to a beam with more of the forced words"
@@ -195,8 +199,8 @@ def _fate(
 def margin(choice: Choice, sorted_: Sorted, group: Group, possible: float | None) -> float | None:
     """The smallest gap that a decision of this step hung on."""
     size = group.nbest.size
-    open_ = choice.totals[[k for k, r in enumerate(choice.reasons) if r != "eos"]]
-    near = gap(choice.totals, size) if "eos" in choice.reasons else None
+    open_ = choice.totals[[k for k, r in enumerate(choice.reasons) if r not in ENDS]]
+    near = gap(choice.totals, size) if len(open_) < len(choice) else None
     worst = sorted_.nbest.worst if sorted_.nbest.full else None
     heard = abs(possible - worst) if possible is not None and worst is not None else None
     beaten = [abs(new.score - group.nbest.worst) for new in sorted_.offered.values() if group.nbest.full]

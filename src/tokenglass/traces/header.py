@@ -19,7 +19,7 @@ SCHEMA = f"{NAME}/{VERSION}"
 _PACKAGES = ("numpy", "onnxruntime")
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Installed versions of what computes, without importing any of it."""
     found = {}
     for name in _PACKAGES:
@@ -53,7 +53,7 @@ class Header:
     config: Mapping[str, Any] = field(default_factory=dict)
     given: Mapping[str, Any] = field(default_factory=dict)
     created: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    packages: Mapping[str, str] = field(default_factory=_versions)
+    packages: Mapping[str, str] = field(default_factory=versions)
     schema: str = SCHEMA
 
 
