@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from tokenglass.errors import ModelUnsupported
 from tokenglass.text import safe_line
+from tokenglass.types import Token
 
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # names a message's reasoning goes by
 _MARK = "CONTINUE_FINAL_MESSAGE_TAG "  # the space tells whether the template strips what it is given
@@ -139,3 +140,31 @@ def _cut_at_mark(text: str, ending: str) -> str:
             f"end with a user's message instead (last message: {safe_line(ending.strip())[:60]!r})"
         )
     return text[:at] if text[at : at + len(_MARK)] == _MARK else text[:at].rstrip()
+
+
+def template_marks(
+    tokens: Sequence[Token], text: str, messages: Sequence[Mapping[str, Any]]
+) -> tuple[bool, ...]:
+    """Which tokens of a rendered conversation are the template's own, and which hold what somebody wrote.
+
+    Args:
+        tokens: of the rendered text, with their spans.
+        text: the rendered text.
+        messages: the conversation; each content is looked for after the one before.
+
+    Returns:
+        One mark for each token: True for role marks and the like, False where it holds a part of a content.
+    """
+    written: list[tuple[int, int]] = []
+    place = 0
+    for message in messages:
+        content = str(message.get("content") or "").strip()
+        found = text.find(content, place) if content else -1
+        if found >= 0:
+            start = len(text[:found].encode())
+            written.append((start, start + len(content.encode())))
+            place = found + len(content)
+    return tuple(
+        token.span is None or not any(token.span[0] < end and start < token.span[1] for start, end in written)
+        for token in tokens
+    )

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tokenglass.cli.keys import Keyboard
-from tokenglass.cli.screen import Screen
+from tokenglass.cli.screen import Screen, note
 from tokenglass.errors import TokenglassError
 from tokenglass.text import safe_line, safe_message
 from tokenglass.types import Candidate, Step, Token, Tokenization
@@ -70,6 +70,23 @@ def overview(tokenization: Tokenization, session: Session, rows: int = 10) -> li
 def _tokens(session: Session) -> tuple[Token, ...]:
     vocabulary = session.model.tokenizer
     return tuple(vocabulary.token(token_id) for token_id in session.ids)
+
+
+def step_by_keys(session: Session, screen: Screen, rows: int, file: str | None) -> int:
+    """Step until the person quits; returns the exit code.
+
+    Args:
+        session: closed at the end, so that its file is free.
+        screen: a terminal.
+        rows: of the table.
+        file: that the session is kept in, which the person is told at the end.
+    """
+    try:
+        return Explorer(session, screen, rows).run()
+    finally:
+        session.close()
+        if file is not None:
+            note(f"kept in {safe_line(file)}; go on with it: tokenglass open {safe_line(file)}")
 
 
 class Explorer:

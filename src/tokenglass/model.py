@@ -274,7 +274,7 @@ class Model:
         return strategies(self, prompt, names, **config)
 
     def score(self, text: str | Sequence[int], **options: Any) -> Score:
-        """Surprise, rank and alternatives of each token of a text or of ids; options as in `scoring.score`."""
+        """Surprise, rank and alternatives of each token of a text or ids; options as in `scoring.score`."""
         from tokenglass.scoring import score
 
         return score(self.engine, self.tokenizer, text, **options)
@@ -308,7 +308,13 @@ class Model:
 
         ids = self.prompt_ids(prompt, chat_template_kwargs)
         _, ids, _ = self._healed(self.plan(config, ids), config, ids)
-        return Session(self, ids, config)
+        session = Session(self, ids, config)
+        if not isinstance(prompt, str) and len(prompt) and isinstance(prompt[0], Mapping):
+            from tokenglass.chat import template_marks
+
+            rendered = self.tokenize(prompt, chat_template_kwargs=chat_template_kwargs)  # type: ignore[arg-type]
+            session.template = template_marks(rendered.tokens, rendered.text, prompt)  # type: ignore[arg-type]
+        return session
 
     # --------------------------------------------------------------- private
 

@@ -35,6 +35,9 @@ class Session(Kept):
         prompt_ids: at least one id.
         config: generation keywords; a session has no length limit unless they set one.
 
+    Attributes:
+        template: for a conversation, which of the prompt's tokens are the template's own; else empty.
+
     Raises:
         ValueError: a value outside its interval, or a keyword that asks for a search.
     """
@@ -45,6 +48,7 @@ class Session(Kept):
         super().__init__(Tree(prompt_ids, model.tokenizer))
         self.writer = TreeWriter.of(model, self.tree, config)
         self._redo: dict[int, Node] = {}
+        self.template: tuple[bool, ...] = ()
         self._known: Reading | None = None
         self._ids: tuple[int, ...] | None = None
         self._stand_on(self.tree.root)
@@ -143,9 +147,7 @@ class Session(Kept):
         if self.finish_reason is not None:
             raise ValueError(f"the text has ended ({self.finish_reason}); undo, or force a token")
         if reroll and (self.plan.config.mode != "sample" or self.plan.config["rng"] != "tokenglass"):
-            raise ValueError(
-                "reroll needs do_sample=True and rng='tokenglass'; nothing is drawn that way now"
-            )
+            raise ValueError("reroll needs do_sample=True and rng='tokenglass', so that there is a draw")
         steps: list[Step] = []
         while len(steps) < n and self.finish_reason is None:
             steps.append(self._draw_anew() if reroll and not steps else self._draw(0))

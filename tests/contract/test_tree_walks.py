@@ -9,6 +9,7 @@ engine's own arithmetic, where other batch shapes sum in another order (see `tes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import tokenglass as tg
@@ -49,14 +50,16 @@ PLAIN = [
     NEUTRAL | {"dry_multiplier": 0.8, "no_repeat_ngram_size": 3},
     NEUTRAL | {"repetition_penalty": 1.6, "do_sample": False},
 ]
-# chains that remember, or have a generator of their own
+# chains that remember, or have a generator of their own; keywords of one preset alone cannot stay given
+_BOTH = {k: v for k, v in NEUTRAL.items() if k not in ("no_repeat_ngram_size", "adaptive_target")}
+_LLAMA = _BOTH | {"preset": "llama.cpp", "rng": "llama.cpp"}
 REMEMBERING = [
-    NEUTRAL,
-    NEUTRAL | {"mirostat": 2},
-    NEUTRAL | {"adaptive_target": 0.3},
-    NEUTRAL | {"preset": "llama.cpp", "rng": "llama.cpp", "xtc_probability": 0.5, "xtc_threshold": 0.15},
-    NEUTRAL | {"preset": "llama.cpp", "rng": "llama.cpp", "mirostat": 1, "no_repeat_ngram_size": 3},
-    *([NEUTRAL | {"regex": "([ab]c?)+"}] if find_spec("llguidance") else []),
+    _BOTH,
+    _BOTH | {"mirostat": 2},
+    _BOTH | {"mirostat": 1, "dry_multiplier": 0.8},
+    _LLAMA | {"xtc_probability": 0.5, "xtc_threshold": 0.15},
+    _LLAMA | {"mirostat": 2},
+    *([_BOTH | {"regex": "([ab]c?)+"}] if find_spec("llguidance") else []),
 ]
 
 
@@ -136,9 +139,9 @@ class Walk:
         return (*PROMPT, *(key[0] for key in keys if key is not None))
 
     def text(self, number: int) -> str:
-        """What the bytes spell; half an é at the end is not shown."""
+        """What the bytes spell; a first byte of two at the end is not shown."""
         data = bytes(i for i in self.ids(number) if i < 256)
-        return data.removesuffix(b"\xc3").decode(errors="replace")
+        return re.sub(rb"[\xc2-\xdf]\Z", b"", data).decode(errors="replace")
 
     def below(self, number: int) -> list[int]:
         found = {number}
@@ -337,6 +340,7 @@ def walks(n: int, n_full: int) -> Any:
         max_examples=n_full if FULL else n,
         deadline=None,
         derandomize=True,
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
 
@@ -376,7 +380,8 @@ def test_walks_with_plain_chains(moves: list[tuple[str, int, int]]) -> None:
         table = cold.next_tokens(ids, **config)
         want = table.lookup(step.id)
         assert (step.logit, step.logprob, step.rank) == (want.logit, want.logprob, want.rank), number
-        assert step.entropy_bits == table.entropy_bits and step.p_final == want.p_final
+        assert step.entropy_bits == table.entropy_bits
+        assert step.p_final == pytest.approx(want.p_final, rel=1e-12)  # a table divides in another order
         assert step.position == len(ids)
         if step.origin == "greedy":
             same(step, cold.generate(ids, max_new_tokens=1, **config).steps[0])

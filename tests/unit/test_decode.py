@@ -117,6 +117,12 @@ def test_the_context_ends_the_text() -> None:
     assert len(out.prompt_ids) + len(out.ids) == 6
 
 
+@pytest.mark.parametrize(("prompt", "total"), [("aaa", 6), ("aaaaa", 6), ("aaaaaa", 7)])
+def test_a_prompt_that_fills_the_context_still_gets_one_token(prompt: str, total: int) -> None:
+    out = model(writes("a" + "b" * 40), context_length=6).generate(prompt, max_new_tokens=30)
+    assert (len(out.prompt_ids) + len(out.ids), out.finish_reason) == (total, "context")
+
+
 def test_a_prompt_longer_than_the_context_is_refused_with_both_counts() -> None:
     with pytest.raises(tg.ContextOverflow, match="7 tokens but the model's context holds 6"):
         model(writes(""), context_length=6).generate("aaaaaaa")
@@ -244,6 +250,28 @@ def test_broken_logits_can_be_repaired_when_asked(value: float) -> None:
     row = plain({3: value, 4: -1.0})
     out = model(lambda ids: row).generate("a", remove_invalid_values=True, max_new_tokens=1)
     assert out.ids == (3,)
+
+
+def test_the_margin_is_that_of_the_row_drawn_from() -> None:
+    """Surprises of .45 and 1.9 bits under a limit of 2 * .5: mirostat leaves one token, without a rival."""
+    m = model(lambda ids: plain({3: 2.0, 4: 1.0}))
+    step = m.generate("a", preset="llama.cpp", mirostat=2, mirostat_tau=0.5, seed=1, max_new_tokens=1).steps[
+        0
+    ]
+    assert (step.id, step.margin, step.p_final) == (3, np.inf, 1.0)
+
+
+def test_a_prefix_function_is_told_which_sample_it_is() -> None:
+    """As transformers numbers the rows of `num_return_sequences`; all beams of a prompt are one."""
+    m = model(writes(""), eos_ids=())
+
+    def own_letter(batch: int, ids: Any) -> list[int]:
+        return [ord("A") + batch]
+
+    more: dict[str, Any] = {"prefix_allowed_tokens_fn": own_letter, "max_new_tokens": 2}
+    drawn = m.generate("x", do_sample=True, seed=1, num_return_sequences=3, **more)
+    assert [sequence.text for sequence in drawn.sequences] == ["AA", "BB", "CC"]
+    assert m.generate("x", num_beams=3, **more).text == "AA"
 
 
 def test_numbers_of_a_drawn_step() -> None:

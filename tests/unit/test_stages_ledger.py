@@ -31,6 +31,7 @@ from tokenglass.stages import (
     TopP,
     TypicalP,
     Xtc,
+    as_stage,
     run,
 )
 from tokenglass.stages.row import MASKED
@@ -179,6 +180,43 @@ def test_a_broken_row_gets_records_without_invented_numbers() -> None:
     ledger = run([Temperature(0.5), RemoveInvalidValues()], Row.of([np.nan, 1.0, 0.0]), Context())
     assert np.isnan(ledger.stages[0].entropy_bits)
     assert np.isfinite(ledger.stages[2].entropy_bits)
+
+
+def test_the_first_stage_that_made_a_score_no_number_is_named() -> None:
+    """Stages that judge a distribution leave what is none alone; the user's and the repair may mend it."""
+
+    def broken(scores: np.ndarray) -> np.ndarray:
+        scores[2] = np.nan
+        return scores
+
+    def mending(scores: np.ndarray) -> np.ndarray:
+        return np.nan_to_num(scores, nan=7.0)
+
+    row, breaks = Row.of([3.0, 2.0, 1.0, 0.0]), as_stage(broken)
+    for judges in (TopK(2), TypicalP(0.5), TopP(0.5), MinP(0.1), TopNSigma(1.0), Temperature(0.5)):
+        ledger = run([TopK(3), breaks, judges], row, Context())
+        with pytest.raises(
+            ValueError, match=r"stage 'broken' made a score NaN or \+inf at position 9; mend it"
+        ):
+            ledger.require_alive(9)
+    with pytest.raises(ValueError, match="stage 'repetition_penalty' made"):  # 3e38 / 0.1
+        chain = [LogitBias.of({1: 3e38}), RepetitionPenalty(0.1), TopK(2)]
+        run(chain, row, Context((1,))).require_alive(0)
+    with pytest.raises(ValueError, match="mend it, remove_invalid_values stands before it"):
+        run([RemoveInvalidValues(), breaks], row, Context()).require_alive(0)
+    for mends in (as_stage(mending), RemoveInvalidValues()):
+        ledger = run([breaks, SuppressTokens((3,)), mends, TopK(1)], row, Context())
+        ledger.require_alive(0)
+        assert ledger.row.argmax == (2 if mends.name == "mending" else 0)  # 7 above 3, or 0 below it
+
+
+def test_no_probability_exceeds_one() -> None:
+    """The likelier of two goes, the other is certain: its rounded weight must not be divided by itself."""
+    for seed in range(300):
+        scores = (np.random.default_rng(seed).normal(size=300) * 3).astype(np.float32)
+        best, second = (-scores).argsort()[:2].tolist()
+        ledger = run([TopK(2), SuppressTokens((best,))], Row.of(scores), Context())
+        assert ledger.probs([second])[-1, 0] == 1.0
 
 
 def test_states_go_from_step_to_step() -> None:

@@ -1,7 +1,11 @@
-"""The commands that run a model: explore, tokens, next, generate, strategies. Each returns its exit code."""
+"""Which function a command is, the commands about one prompt, and how they come by their model and text.
+
+Each command returns its exit code.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
@@ -11,29 +15,35 @@ from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, print_json
+from tokenglass.errors import TraceError
 from tokenglass.text import safe_line
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
 
 Prompt = str | list[dict[str, str]]
-MOST_TYPED = 64 << 20  # bytes of standard input: a hundred times what the longest context holds
+MOST_TYPED = 64 << 20  # bytes of a text: a hundred times what the longest context holds
 
 
 def invoke(command: str, given: Namespace, config: Mapping[str, Any]) -> int:
     """Run a command with its parsed options and the generation keywords that were among them."""
     given.config = dict(config)
-    if command in ("models", "doctor"):
-        return int(import_module(f"tokenglass.cli.{command}").run(given))
-    return _COMMANDS[command](given)
+    if command in _COMMANDS:
+        return _COMMANDS[command](given)
+    module, function = _ELSEWHERE.get(command, (command, "run"))
+    return int(getattr(import_module(f"tokenglass.cli.{module}"), function)(given))
 
 
 def _explore(given: Namespace) -> int:
-    prompt = _prompt(given)
-    model = _load(given, steps=True)
+    prompt = prompt_of(given)
+    if given.save is not None:
+        require_new(given.save)
+    model = load_model(given, steps=True)
     from tokenglass.cli.checking import say_notes
 
     session = model.session(prompt, **given.config)
+    if given.save is not None:
+        session.save(given.save)
     tokenization = model.tokenize(prompt)
     if given.json:
         document = {
@@ -47,16 +57,32 @@ def _explore(given: Namespace) -> int:
 
     say_notes(session.plan)
     screen = Screen()
-    if screen.is_terminal and sys.stdin is not None and sys.stdin.isatty():
-        return explore.Explorer(session, screen, rows=given.n).run()
+    if is_typed_at(screen):
+        return explore.step_by_keys(session, screen, given.n, given.save)
     screen.show(explore.overview(tokenization, session, given.n))
     return 0
+
+
+def is_typed_at(screen: Screen) -> bool:
+    """Whether somebody sits there who can press keys."""
+    return screen.is_terminal and sys.stdin is not None and sys.stdin.isatty()
+
+
+def require_new(path: str) -> None:
+    """Refuse to keep a session in a file that holds something, before any model is loaded.
+
+    Raises:
+        TraceError: there is one.
+    """
+    if os.path.lexists(path) and not (os.path.isfile(path) and os.path.getsize(path) == 0):
+        shown = safe_line(path)
+        raise TraceError(f"{shown} is there already; go on with it: tokenglass open {shown}, or name another")
 
 
 def _tokens(given: Namespace) -> int:
     import tokenglass as tg
 
-    text = _prompt(given)
+    text = prompt_of(given)
     tokenizer = tg.load_tokenizer(given.model)
     if isinstance(text, str):
         special = {
@@ -80,8 +106,8 @@ def _tokens(given: Namespace) -> int:
 
 
 def _next(given: Namespace) -> int:
-    prompt = _prompt(given)
-    model = _load(given)
+    prompt = prompt_of(given)
+    model = load_model(given)
     if given.chain:
         return _show_chain(model, given)
     ids = model.prompt_ids(prompt)
@@ -111,8 +137,8 @@ def _next(given: Namespace) -> int:
 
 
 def _generate(given: Namespace) -> int:
-    prompt = _prompt(given)
-    model = _load(given)
+    prompt = prompt_of(given)
+    model = load_model(given)
     if given.chain:
         return _show_chain(model, given)
     from tokenglass.cli.writing import write
@@ -121,13 +147,13 @@ def _generate(given: Namespace) -> int:
 
 
 def _strategies(given: Namespace) -> int:
-    from tokenglass.cli.comparing import compare
+    from tokenglass.cli.strategies import show_strategies
     from tokenglass.showcase import chosen_names, shared_config
 
-    prompt = _prompt(given)
+    prompt = prompt_of(given)
     names, shared = chosen_names(given.only), shared_config(given.config)
     given.config = {}  # checked above, together with what the strategies set
-    return compare(_load(given), prompt, names, shared, as_json=given.json)
+    return show_strategies(load_model(given), prompt, names, shared, as_json=given.json)
 
 
 _COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
@@ -136,6 +162,13 @@ _COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
     "next": _next,
     "generate": _generate,
     "strategies": _strategies,
+}
+_ELSEWHERE = {  # the module of a command that is not called like it, and the function there
+    "score": ("scoring", "run"),
+    "compare": ("comparing", "run"),
+    "open": ("traces", "open_trace"),
+    "replay": ("traces", "replay_trace"),
+    "export": ("exporting", "run"),
 }
 
 
@@ -151,7 +184,7 @@ def _show_chain(model: Model, given: Namespace) -> int:
     return 0
 
 
-def _load(given: Namespace, *, steps: bool = False) -> Model:
+def load_model(given: Namespace, *, steps: bool = False) -> Model:
     """The model, once the keywords are known to make sense; and the model that drafts, where there is one.
 
     Args:
@@ -165,40 +198,60 @@ def _load(given: Namespace, *, steps: bool = False) -> Model:
 
         check(given.config, steps=steps)
     model = tg.load(given.model, precision=given.precision)
-    drafter = given.config.get("assistant_model")
-    if drafter == given.model:
-        given.config["assistant_model"] = model
-    elif isinstance(drafter, str):
-        note(f"loading {safe_line(drafter)}, which drafts")
-        given.config["assistant_model"] = tg.load(drafter, precision=given.precision)
+    load_drafter(given.config, given, model)
     return model
 
 
-def _prompt(given: Namespace) -> Prompt:
+def load_drafter(config: dict[str, Any], given: Namespace, model: Model) -> None:
+    """Put the model that drafts in the place of its name, where keywords name one."""
+    import tokenglass as tg
+
+    drafter = config.get("assistant_model")
+    if drafter == given.model:
+        config["assistant_model"] = model
+    elif isinstance(drafter, str):
+        note(f"loading {safe_line(drafter)}, which drafts")
+        config["assistant_model"] = tg.load(drafter, precision=given.precision)
+
+
+def prompt_of(given: Namespace) -> Prompt:
     """The text of a command: one argument, or standard input for `-`; with `--chat` a user's message."""
     words: Sequence[str] = given.words
     if len(words) != 1:
         whole = " ".join(words)
         shown = whole if len(whole) <= 60 else f"{words[0]} {words[1]} ..."[:60]
         raise UsageError(f'{len(words)} texts were given; put the prompt in quotes, as in "{shown}"')
-    text = _from_stdin() if words[0] == "-" else words[0]
+    text = typed_text(words[0])
     return [{"role": "user", "content": text}] if given.chat else text
 
 
+def typed_text(word: str) -> str:
+    """A word as it stands; standard input for `-`."""
+    return _from_stdin() if word == "-" else word
+
+
 def _from_stdin() -> str:
-    """Standard input without one final newline, as the shell's own $(...) has it."""
     if sys.stdin is None:
         raise UsageError("there is no standard input; give the text as an argument")
     if sys.stdin.isatty():
         note("type the text, then Ctrl-D on a line of its own")
-    data: bytes = sys.stdin.buffer.read(MOST_TYPED + 1)
+    return as_text(sys.stdin.buffer.read(MOST_TYPED + 1), "standard input")
+
+
+def as_text(data: bytes, name: str) -> str:
+    """A text that was read, without one final newline, as the shell's own $(...) has it.
+
+    Args:
+        data: up to one byte more than `MOST_TYPED`.
+        name: what it was read from, for errors.
+    """
     if len(data) > MOST_TYPED:
-        raise UsageError(f"standard input has more than {MOST_TYPED >> 20} MiB; give a shorter text")
+        raise UsageError(f"{name} has more than {MOST_TYPED >> 20} MiB; give a shorter text")
     try:
-        text = data.decode()
+        text = str(data, "utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(
-            f"standard input is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}; "
+            f"{name} is not UTF-8: byte {data[error.start]:#04x} at offset {error.start}; "
             "convert it first, for example with iconv -t UTF-8"
         ) from None
     return text.removesuffix("\n").removesuffix("\r") if text.endswith("\n") else text

@@ -1,51 +1,105 @@
-"""`tokenglass strategies`: one prompt under every strategy; Ctrl-C shows those that are done."""
+"""`tokenglass compare`: two prompts, two configurations of one, or two models, side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from tokenglass.cli.outcome import INTERRUPTED, OK
+from tokenglass.cli.app import Prompt, load_drafter, load_model, typed_text
+from tokenglass.cli.checking import check, notes
+from tokenglass.cli.keywords import option_of, read
+from tokenglass.cli.outcome import OK
+from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.cli.writing import shortened
-from tokenglass.showcase import each_strategy, showcase_of
-from tokenglass.text import safe_line
-from tokenglass.types import Strategy
 from tokenglass.views.layout import blocks
 
 if TYPE_CHECKING:
-    from tokenglass.model import Model, Prompt
+    from tokenglass.model import Model
+    from tokenglass.types.comparison import Comparison, Side
+
+FORMS = "two prompts, or one with --a KEYWORD=VALUE and --b KEYWORD=VALUE, or one with --with-model NAME"
 
 
-def compare(
-    model: Model, prompt: Prompt, chosen: Sequence[str], shared: Mapping[str, Any], *, as_json: bool
-) -> int:
-    """Run the strategies and print them; returns the exit code, 130 when it was stopped by hand."""
-    ids = model.prompt_ids(prompt)
-    done: list[Strategy] = []
-    stopped = False
+def run(given: Namespace) -> int:
+    """Run both sides, measure and print; returns the exit code."""
+    sides = [_keywords("--a", given.a), _keywords("--b", given.b)]
+    prompts = _prompts(given, configs=any(sides))
+    for own in sides:
+        check({**given.config, **own})
+    model = load_model(given)
+    other = _other(given)
+    for own in sides:
+        load_drafter(own, given, model)
+    result = _compared(given, model, other, prompts, sides)
+    if given.json:
+        document = result.to_dict()
+        for side in "ab":
+            shortened(document[side]["generation"])
+        print_json({"model": model.info.name, **document})
+        return OK
+    said = [*_said(model, result.a), *_said(other or model, result.b)]
+    for line in dict.fromkeys(said):
+        note(line)
+    Screen().show(blocks(result))
+    return OK
+
+
+def _keywords(option: str, typed: Sequence[str]) -> dict[str, Any]:
+    """The keywords of one configuration, each as KEYWORD=VALUE; a switch as KEYWORD alone."""
+    config: dict[str, Any] = {}
+    for word in typed:
+        name, equals, value = word.partition("=")
+        try:
+            read([option_of(name.strip()) + equals + value], config)
+        except UsageError as error:
+            raise UsageError(f"{option} {name.strip()}: {error}") from None
+    return config
+
+
+def _prompts(given: Namespace, *, configs: bool) -> list[Prompt]:
+    """One prompt or two, as what differs needs; `-` can be one of them."""
+    words, models = given.words, given.with_model is not None
+    if configs and models:
+        raise UsageError("compare takes two configurations or two models, not both at once")
+    if len(words) != (1 if configs or models else 2):
+        raise UsageError(f"compare takes {FORMS}; prompts go in quotes; got {len(words)} of them")
+    if words.count("-") > 1:
+        raise UsageError("standard input can be one of the prompts, not both")
+    texts = map(typed_text, words)
+    return [[{"role": "user", "content": text}] if given.chat else text for text in texts]
+
+
+def _other(given: Namespace) -> Model | None:
+    """The second of two models."""
+    import tokenglass as tg
+
+    return None if given.with_model is None else tg.load(given.with_model, precision=given.precision)
+
+
+def _compared(
+    given: Namespace,
+    model: Model,
+    other: Model | None,
+    prompts: Sequence[Prompt],
+    sides: Sequence[dict[str, Any]],
+) -> Comparison:
+    from tokenglass.comparing import compare
+
+    shared = {"n": given.n, **given.config}
+    passing("both sides are written and compared")
     try:
-        rows = each_strategy(model, ids, chosen, shared)
-        for number, name in enumerate(chosen, start=1):
-            passing(f"{number} of {len(chosen)}: {name}")
-            done.append(next(rows))
-    except KeyboardInterrupt:
-        stopped = True
+        if other is not None:
+            return compare(model, other, prompt=prompts[0], **shared)
+        if len(prompts) == 1:
+            return compare(*sides, model=model, prompt=prompts[0], **shared)
+        return compare(*prompts, model=model, **shared)
     finally:
         passing("")
-    if not done:
-        raise KeyboardInterrupt
-    showcase = showcase_of(model, ids, done, shared)
-    if as_json:
-        document = showcase.to_dict()
-        for row in document["strategies"]:
-            if row["generation"] is not None:
-                shortened(row["generation"])
-        print_json({"model": model.info.name, **document})
-    else:
-        for line in dict.fromkeys(w for row in done if row.generation for w in row.generation.warnings):
-            note(f"note: {safe_line(line)}")
-        Screen().show(blocks(showcase))
-    if stopped:
-        note(f"stopped after {len(done)} of {len(chosen)} strategies")
-    return INTERRUPTED if stopped else OK
+
+
+def _said(model: Model, side: Side) -> list[str]:
+    """What a person should know of a side's keywords."""
+    plan = model.plan(side.keywords, side.prompt_ids)
+    return notes(plan.config, plan.warnings)

@@ -8,6 +8,11 @@ tokenglass shows how a language model writes, one token at a time.
   tokenglass next PROMPT         which tokens may come next: -n 20, --lookup " Paris", --stages
   tokenglass generate PROMPT     write on: --max-new-tokens 50, --do-sample --top-p 0.9, --num-beams 5 ...
   tokenglass strategies PROMPT   one prompt under every decoding strategy, and where each parts from greedy
+  tokenglass score FILE          how surprising each token of a text is; --text TEXT, --options " Yes"
+  tokenglass compare A B         two prompts, or PROMPT --a top_k=5 --b top_p=0.9, or --with-model NAME
+  tokenglass open TRACE          a session kept by --save FILE: its tree; on a terminal, go on with it
+  tokenglass replay TRACE        write it again and say whether every number comes out the same
+  tokenglass export TRACE -o F   its rows as .csv, .jsonl or .parquet; its tree as .md, .dot or .svg
   tokenglass models              the models here: list, pull, add, path, check
   tokenglass doctor              what is installed, and how fast one step is here
 

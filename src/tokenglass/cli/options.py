@@ -20,9 +20,17 @@ SUMMARIES = {
     "next": "Show which tokens may come after PROMPT, with probabilities over the full vocabulary.",
     "generate": "Write on after PROMPT, with any decoding strategy.",
     "strategies": "Write on after PROMPT with every strategy, and show where each parts from greedy.",
+    "score": "Show how surprising each token of a text is to the model; or how probable continuations are.",
+    "compare": "Show how far two prompts, two configurations or two models lie apart, and where.",
+    "open": "Show the tree of a kept session; on a terminal, then go on where it stood, in the same file.",
+    "replay": "Write a kept session again, token by token, and compare every number with its record.",
+    "export": "Write the rows of a kept session, or of another program's response, to a file.",
     "models": "The models here: list them, fetch one, add a file, say where one lies, check one.",
     "doctor": "Show versions, CPU features, whether the model is here, one measured step and its memory.",
 }
+
+
+_MODEL_HELP = "a name, folder, .gguf file or hub id"
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -81,13 +89,7 @@ def _keywords(made: Parser) -> None:
 
 
 def _model(made: Parser) -> None:
-    made.add_argument(
-        "-m",
-        "--model",
-        default="smollm2",
-        metavar="NAME",
-        help="a name, folder, .gguf file or hub id (smollm2)",
-    )
+    made.add_argument("-m", "--model", default="smollm2", metavar="NAME", help=f"{_MODEL_HELP} (smollm2)")
     made.add_argument(
         "--precision",
         default="exact",
@@ -100,11 +102,9 @@ def _seed(made: Parser) -> None:
     made.add_argument("--seed", type=_whole, metavar="N", help="taken everywhere; nothing is drawn here")
 
 
-def _prompt(made: Parser, name: str = "PROMPT") -> None:
+def _prompt(made: Parser, name: str = "PROMPT", about: str = "one text, in quotes") -> None:
     made.usage = f"%(prog)s [options] {name}"
-    made.add_argument(
-        "words", nargs="+", metavar=name, help="one text, in quotes; - reads it from standard input"
-    )
+    made.add_argument("words", nargs="+", metavar=name, help=f"{about}; - reads it from standard input")
     _model(made)
     made.add_argument(
         "--chat", action="store_true", help="give it as a user's message, by the model's template"
@@ -119,6 +119,9 @@ def _with_keywords(made: Parser) -> None:
 def _explore(made: Parser) -> None:
     _with_keywords(made)
     made.add_argument("-n", type=_positive, default=10, metavar="N", help="rows of the table (10)")
+    made.add_argument(
+        "--save", metavar="FILE", help="keep the session in this new file, each token as it is written"
+    )
 
 
 def _tokens(made: Parser) -> None:
@@ -176,6 +179,76 @@ def _strategies(made: Parser) -> None:
     )
 
 
+def _score(made: Parser) -> None:
+    made.usage = "%(prog)s [options] FILE"
+    made.add_argument(
+        "words",
+        nargs="*",
+        metavar="FILE",
+        help="a UTF-8 text; - reads standard input; one final newline is dropped",
+    )
+    made.add_argument("--text", dest="typed", metavar="TEXT", help="this text instead of a file")
+    made.add_argument(
+        "--top",
+        type=_whole,
+        default=5,
+        metavar="K",
+        help="likeliest tokens to keep for each place (5); the table shows up to 3 others",
+    )
+    made.add_argument(
+        "--options",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="score this continuation of the text, not the text itself; repeatable",
+    )
+    _model(made)
+    _seed(made)
+
+
+def _compare(made: Parser) -> None:
+    _prompt(made, "PROMPT", "one text in quotes, or two to be compared")
+    made.usage = "%(prog)s [options] PROMPT [PROMPT]"
+    made.epilog = f"{KEYWORDS_ELSEWHERE}, for both sides"
+    for side in "ab":
+        made.add_argument(
+            f"--{side}",
+            action="append",
+            default=[],
+            metavar="KEYWORD=VALUE",
+            help=f"a keyword of configuration {side}, as in --{side} top_k=5; repeatable",
+        )
+    made.add_argument("--with-model", metavar="NAME", help=f"the second model: {_MODEL_HELP}")
+    made.add_argument("-n", type=_positive, default=10, metavar="N", help="tokens that moved most (10)")
+
+
+def _trace(made: Parser, model: str) -> None:
+    made.add_argument("trace", metavar="TRACE", help="a file that --save or session.save() began")
+    made.add_argument("-m", "--model", metavar="NAME", help=model)
+
+
+def _open(made: Parser) -> None:
+    _trace(made, "the model that wrote it, where it is not found by its checksum")
+    made.add_argument("-n", type=_positive, default=10, metavar="N", help="rows of the table (10)")
+    made.add_argument("--save", metavar="FILE", help="go on in this new file and leave TRACE as it is")
+
+
+def _replay(made: Parser) -> None:
+    _trace(made, "the model to write with, where it is not found by its checksum")
+    made.add_argument("--any-weights", action="store_true", help="take a model with another checksum, too")
+
+
+def _export(made: Parser) -> None:
+    made.add_argument("trace", metavar="TRACE", help="a trace, or another program's response with logprobs")
+    made.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write or replace")
+    formats = ("csv", "jsonl", "parquet", "dot", "svg", "markdown")
+    made.add_argument("--format", choices=formats, help="what to write; by FILE's ending where not given")
+    made.add_argument(
+        "--candidates", action="store_true", help="a row for each candidate of each token, not each token"
+    )
+    made.add_argument("-m", "--model", metavar="NAME", help="taken everywhere; a trace names its own tokens")
+
+
 def _models(made: Parser) -> None:
     actions = ("list", "pull", "add", "path", "check")
     made.add_argument("action", nargs="?", default="list", choices=actions, help="what to do (list)")
@@ -196,6 +269,11 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "next": _next,
     "generate": _generate,
     "strategies": _strategies,
+    "score": _score,
+    "compare": _compare,
+    "open": _open,
+    "replay": _replay,
+    "export": _export,
     "models": _models,
     "doctor": _doctor,
 }

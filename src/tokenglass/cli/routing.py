@@ -12,19 +12,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-COMMANDS = ("tokens", "next", "generate", "strategies", "models", "doctor")
-WITH_CONFIG = ("explore", "next", "generate", "strategies")
+COMMANDS = (
+    *("tokens", "next", "generate", "strategies", "score", "compare"),
+    *("open", "replay", "export", "models", "doctor"),
+)
+WITH_CONFIG = ("explore", "next", "generate", "strategies", "compare")
 # Options that take the next word and are no keyword; needed to find the first word that is none of theirs.
 VALUED = frozenset(
     {
         *("-m", "--model", "--precision", "-n", "--lookup", "--why", "--position"),
-        *("--only", "--revision"),
+        *("--only", "--revision", "--text", "--top", "--options", "--a", "--b", "--with-model"),
+        *("--save", "-o", "--output", "--format"),
     }
 )
 FLAGS = frozenset(
     {
         *("--json", "--chat", "--steps", "--stages", "--chain", "--help", "-h", "--version"),
-        *("--parse-special", "--no-add-special-tokens"),
+        *("--parse-special", "--no-add-special-tokens", "--any-weights", "--candidates"),
     }
 )
 

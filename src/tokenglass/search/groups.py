@@ -104,10 +104,8 @@ def diverse_beam_search(
         for number, group in enumerate(groups):
             if group.done:
                 turns.append(Turn(group, group))
-                pad = (
-                    (*reader.watch.eos_ids, None)[0] if options.pad_token_id is None else options.pad_token_id
-                )
-                chosen.update({} if pad is None else {pad: size})
+                pads = [i for i in (options.pad_token_id, *reader.watch.eos_ids) if i is not None]
+                chosen.update(dict.fromkeys(pads[:1], size))
                 continue
             own = [next(heard) for _ in group.beams]
             taken = tuple(sorted(chosen.items())) if number else ()
