@@ -119,13 +119,16 @@ def sample(session: Session, n: int, *, max_new_tokens: int = 20) -> Samples:
         raise ValueError("sample needs do_sample=True and rng='tokenglass'; set(do_sample=True) turns it on")
     here, before = session.node, len(session.tree)
     first = session.samples_drawn()
-    session.samples_drawn(first + n)
     pens = [session.writer.pen(here, first + i, max_new_tokens) for i in range(n)]
     at = {pen.sample: here for pen in pens}
-    here.count += n
+    passed: list[Node] = [here] * n
     for pen, step in write(pens):
         at[pen.sample] = session.made(session.writer.laid(at[pen.sample], step, pen), stay=True)
-        at[pen.sample].count += 1
+        passed.append(at[pen.sample])
+    session.samples_drawn(first + n)
+    for node in passed:
+        node.count += 1
+    session.counts_changed(dict.fromkeys(passed))
     leaves = [at[pen.sample] for pen in pens]
     unique = tuple(dict.fromkeys(leaves))
     counts = tuple(leaves.count(leaf) for leaf in unique)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tokenglass.model import Model
 
 TOLERANCE = 5e-4  # on logits and log-probabilities, as between batches and machines
-_MOST_SAMPLES = 256
+_MOST_SAMPLES = 1 << 16  # a number takes some microseconds
 _NUMBERS = ("logit", "logprob", "entropy_bits", "p_final", "margin", "logsumexp", "draw")
 
 
@@ -66,12 +66,18 @@ def _choice(writer: TreeWriter, parent: Node, recorded: Step, reading: Reading) 
     if recorded.origin in ("forced", "expanded"):
         forced = writer.forced(parent, reading, recorded.id)
         return Choice(forced.token_id, forced.p, forced.row, forced.state, recorded.origin), reading
-    first = found = writer.pick(parent, reading, 0)
-    sample = 0
-    while recorded.draw is not None and found[0].draw != recorded.draw and sample < _MOST_SAMPLES:
-        sample += 1
-        found = writer.pick(parent, reading, sample)
-    return first if found[0].draw != recorded.draw else found
+    return writer.pick(parent, reading, _sample(writer, len(reading.path.ids), recorded.draw))
+
+
+def _sample(writer: TreeWriter, position: int, draw: float | None) -> int:
+    """Which sample's number a draw was; 0 where a generator with a state drew."""
+    if draw is None or writer.plan.config["rng"] != "tokenglass":
+        return 0
+    for sample in range(_MOST_SAMPLES):
+        source = writer.plan.source(sample)
+        if source is not None and source.uniform(position, "draw") == draw:
+            return sample
+    return 0
 
 
 def remember(model: Model, tree: Tree, node: Node) -> None:

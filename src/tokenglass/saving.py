@@ -28,10 +28,14 @@ class Keeper:
     Args:
         journal: open for writing.
         numbers: node id -> number in the journal; only the prompt's where None.
+        main: what the session writes with.
     """
 
-    def __init__(self, journal: Journal, numbers: Mapping[int, int] | None = None) -> None:
+    def __init__(
+        self, journal: Journal, numbers: Mapping[int, int] | None = None, main: TreeWriter | None = None
+    ) -> None:
         self.journal = journal
+        self._main = main
         self._numbers = {0: 0} if numbers is None else dict(numbers)
 
     def number(self, node: Node) -> int:
@@ -58,20 +62,28 @@ class Keeper:
         """Draws were made at a place, or samples went through it."""
         self.journal.counts(self.number(node), samples, node.count)
 
-    def set(self, writer: TreeWriter) -> None:
-        """Keywords were changed."""
+    def set(self, writer: TreeWriter, by_fork: bool = False) -> None:
+        """Keywords were changed; a fork's are written for its places, and the session's stay in force."""
+        with self.journal.batch():
+            self._write(writer)
+            if by_fork and self._main is not None:
+                self._write(self._main)
+        if not by_fork:
+            self._main = writer
+
+    def _write(self, writer: TreeWriter) -> None:
         self.journal.set(writer.config, writer.given, writer.plan.config.to_dict())
 
-    def named(self, node: Node) -> None:
-        """A place was named."""
-        self.journal.name(self.number(node), node.name)
+    def named(self, node: Node, name: str) -> None:
+        """A place is to be named."""
+        self.journal.name(self.number(node), name)
 
-    def noted(self, node: Node) -> None:
-        """A note was written."""
-        self.journal.note(self.number(node), node.notes[-1])
+    def noted(self, node: Node, note: str) -> None:
+        """A note is to be written."""
+        self.journal.note(self.number(node), note)
 
     def pruned(self, node: Node) -> None:
-        """A branch was taken off."""
+        """A branch is to be taken off."""
         self.journal.prune(self.number(node))
 
 
@@ -107,13 +119,14 @@ def save(session: Session, path: str | Path, *, replace: bool = False) -> None:
             if node.parent is not None:
                 keeper.added(node, stay=True)
             if node.name:
-                keeper.named(node)
+                keeper.named(node, node.name)
             for note in node.notes:
-                journal.note(keeper.number(node), note)
+                keeper.noted(node, note)
             samples = session.samples_at(node)
             if samples or node.count:
                 keeper.counted(node, samples)
         keeper.set(session.writer)
+        keeper.stood(session.furthest())  # where redo leads
         keeper.stood(session.node)
 
     Journal.create(path, header, model.tokenizer, fill=fill, replace=replace)
@@ -146,21 +159,35 @@ def _opened(journal: Journal, trace: Trace, model: Model, config: Mapping[str, A
     tree = tree_of(trace, model.tokenizer)
     tree.configs = [{**given, **_restored(given, config, trace.name)} for given in tree.configs]
     given = {**trace.given, **_restored(trace.given, config, trace.name)}
-    samples = {node.id: node.samples for node in trace.nodes if node.samples}
-    session = Session.of(model, tree, given, trace.here.id, samples)
-    session.keep(Keeper(journal, {node.id: node.id for node in trace.nodes}))
+    # a first draw is not written down by itself: the place it made says so
+    samples = {p.id: 1 for p in tree if any(origin == "sampled" for _, origin, _, _ in p.children)}
+    samples |= {node.id: node.samples for node in trace.nodes if node.samples}
+    redo = [number for number in trace.redo.values() if not trace.nodes[number].pruned]
+    session = Session.of(model, tree, given, samples, redo)
+    here = trace.here
+    while here.pruned and here.parent is not None:
+        here = here.parent
+    session.stand(tree.node(here.id))
+    session.keep(Keeper(journal, {node.id: node.id for node in trace.nodes}, session.writer))
     return session
 
 
 def _restored(given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Values that were only named in the trace, from the caller."""
-    missing = [key for key, value in given.items() if isinstance(value, Other) and key not in config]
+    missing = [key for key, value in given.items() if _unwritten(value) and key not in config]
     if missing:
         raise TraceError(
             f"{safe_line(name)} names {missing[0]} but cannot hold it; "
             f"give it: open_session(path, {missing[0]}=...)"
         )
     return {key: config[key] for key in given if key in config}
+
+
+def _unwritten(value: Any) -> bool:
+    """Whether a value holds something that a file can only name."""
+    if isinstance(value, list | tuple):
+        return any(map(_unwritten, value))
+    return isinstance(value, Other)
 
 
 def _require_same(trace: Trace, model: Model) -> None:

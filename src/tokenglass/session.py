@@ -7,7 +7,7 @@ on the same tree. With a journal, every move is on disk before it is acknowledge
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -55,13 +55,20 @@ class Session(Kept):
 
     @classmethod
     def of(
-        cls, model: Model, tree: Tree, config: Mapping[str, Any], node: int, samples: Mapping[int, int]
+        cls,
+        model: Model,
+        tree: Tree,
+        config: Mapping[str, Any],
+        samples: Mapping[int, int],
+        redo: Sequence[int],
     ) -> Session:
-        """A session on a tree that is there already, such as one read from a file."""
+        """A session on a tree that is there already; `redo`: the places it leads to."""
         session = cls(model, tree.prompt_ids, config)
         session.tree, session._samples = tree, dict(samples)
         session.writer = TreeWriter.of(model, tree, config)
-        session.goto(node)
+        ways = [tree.node(number) for number in redo]
+        session._redo = {way.parent.id: way for way in ways if way.parent is not None}
+        session._stand_on(tree.root)
         return session
 
     def __repr__(self) -> str:
@@ -155,27 +162,26 @@ class Session(Kept):
 
     def undo(self, n: int = 1) -> Step | None:
         """Take back up to `n` tokens; returns the last one taken back, None at the prompt."""
-        undone = None
-        for _ in range(_count(n)):
-            here, parent = self.node, self.node.parent
-            if parent is None:
-                break
-            self._redo[parent.id], undone = here, here.step
-            self._stand_on(parent)
-        self._kept_place(undone)
-        return undone
+        line = [self.node]
+        while len(line) <= _count(n) and line[-1].parent is not None:
+            line.append(line[-1].parent)
+        if len(line) == 1:
+            return None
+        self._move(line[-1], line[:-1])
+        return line[-2].step
 
     def redo(self, n: int = 1) -> Step | None:
         """Put back up to `n` tokens that were taken back; returns the last one, None where there is none."""
-        redone = None
+        node = self.node
         for _ in range(_count(n)):
-            child = self._redo.get(self.node.id)
+            child = self._redo.get(node.id)
             if child is None or child.pruned:
                 break
-            self._stand_on(child)
-            redone = child.step
-        self._kept_place(redone)
-        return redone
+            node = child
+        if node is self.node:
+            return None
+        self._move(node)
+        return node.step
 
     def goto(self, node: Node | int | str) -> Node:
         """Stand on any place of the tree, by itself, its number or its name.
@@ -184,12 +190,19 @@ class Session(Kept):
             ValueError: no such place, or it was pruned.
         """
         found = self._place(node)
-        self._stand_on(found)
-        for each in found.lineage():
-            if each.parent is not None:
-                self._redo[each.parent.id] = each  # redo after an undo leads back here
-        self._kept_place(found)
+        self._move(found, found.lineage())  # redo after an undo leads back here
         return found
+
+    def stand(self, node: Node) -> None:
+        """Be at a place without saying so; for a session that is being opened."""
+        self._stand_on(node)
+
+    def furthest(self) -> Node:
+        """Where redo leads to in the end."""
+        node = self.node
+        while (child := self._redo.get(node.id)) is not None and not child.pruned:
+            node = child
+        return node
 
     def fork(self) -> Session:
         """Another session at this place of the same tree, free to go elsewhere; nothing is copied."""
@@ -210,50 +223,15 @@ class Session(Kept):
         if config.get("token_healing"):
             raise ValueError("token_healing heals the end of a prompt; give it when the session is made")
         given = {**self.writer.given, **config}
-        if self.plan.config.seed is not None:
-            given.setdefault("seed", self.plan.config.seed)
-        self.writer = TreeWriter.of(self.model, self.tree, given)
-        self._known = None
-        if self._keeper is not None:
-            self._keeper.set(self.writer)
+        n_before = len(self.tree.configs)
+        try:
+            writer = TreeWriter.of(self.model, self.tree, given)
+            self._tell("set", writer, self._is_fork)
+        except BaseException:
+            del self.tree.configs[n_before:]
+            raise
+        self.writer, self._known = writer, None
         return self.plan.config
-
-    def name(self, text: str, node: Node | int | str | None = None) -> Node:
-        """Give a place, or the one here, a name to go back to; "" takes it away.
-
-        Raises:
-            ValueError: another place has that name, or no such place.
-        """
-        place = self._place(node)
-        taken = [each.id for each in self.tree if text and each.name == text and each is not place]
-        if taken:
-            raise ValueError(f"name {text!r} belongs to node {taken[0]}; take another")
-        place.name = str(text)
-        if self._keeper is not None:
-            self._keeper.named(place)
-        return place
-
-    def note(self, text: str, node: Node | int | str | None = None) -> Node:
-        """Write a note on a place, or the one here."""
-        place = self._place(node)
-        place.notes.append(str(text))
-        if self._keeper is not None:
-            self._keeper.noted(place)
-        return place
-
-    def prune(self, node: Node | int | str | None = None) -> int:
-        """Take a place, or the one here, off with all that follows it; returns how many places went.
-
-        A session that stood there goes to the place before.
-
-        Raises:
-            ValueError: the prompt, or no such place.
-        """
-        place = self._place(node)
-        gone = self.tree.prune(place)
-        if self._keeper is not None:
-            self._keeper.pruned(place)
-        return gone
 
     # ------------------------------------------------------------ many at once
 
@@ -286,14 +264,6 @@ class Session(Kept):
 
     # --------------------------------------------------------------- private
 
-    def _place(self, node: Node | int | str | None) -> Node:
-        if node is None:
-            return self.node
-        found = self.tree.node(node.id if isinstance(node, Node) else node)
-        if isinstance(node, Node) and node is not found:
-            raise ValueError(f"node {node.id} belongs to another session's tree; give one of this tree")
-        return found
-
     def _token_ids(self, token: int | str) -> list[int]:
         if isinstance(token, str):
             ids = self.model.tokenizer.encode(token, add_special_tokens=False).ids
@@ -308,8 +278,15 @@ class Session(Kept):
 
     def _draw(self, sample: int) -> Step:
         """The token that the configuration picks, with the luck of one sample."""
-        self.samples_drawn(sample + 1)
-        return self._go(*self.writer.pick(self.node, self._read(), sample))
+        node = self.node
+        before = self._samples.get(node.id, 0)
+        if self.plan.config.mode == "sample":
+            self.samples_drawn(sample + 1)
+        try:
+            return self._go(*self.writer.pick(node, self._read(), sample))
+        except BaseException:
+            self._samples[node.id] = before
+            raise
 
     def _draw_anew(self) -> Step:
         """The same with a number that was not drawn here before, by this session or by `sample`."""
@@ -318,6 +295,12 @@ class Session(Kept):
         while self.writer.pick(node, self._read(), sample)[0].draw in drawn:
             sample += 1
         return self._draw(sample)
+
+    def _move(self, node: Node, ways: Iterable[Node] = ()) -> None:
+        """Go to a place, once that is kept; redo then leads along `ways`."""
+        self._tell_place(node)
+        self._redo |= {way.parent.id: way for way in ways if way.parent is not None}
+        self._stand_on(node)
 
     def _stand_on(self, node: Node, ids: tuple[int, ...] | None = None, handle: Any = None) -> None:
         """Be at a place; its ids and the engine's handle for what comes before it save a search."""

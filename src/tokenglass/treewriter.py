@@ -60,6 +60,8 @@ class TreeWriter:
             ValueError: a value outside its interval, or a keyword that asks for a search or several texts.
         """
         plan = model.plan(given, tree.prompt_ids)
+        if plan.config.seed is not None:
+            given = {**given, "seed": plan.config.seed}  # one that was drawn is kept like one that was given
         if plan.config.mode in SEARCHES:
             name = plan.config.mode.replace("_", " ")
             raise ValueError(f"a session writes token by token, which {name} cannot; use model.search")

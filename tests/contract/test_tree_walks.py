@@ -36,6 +36,11 @@ ROWS = np.full((SIZE, SIZE), -30.0, np.float32)
 ROWS[:, USED] = np.random.default_rng(3).normal(size=(SIZE, len(USED))).astype(np.float32) * 1.5
 ROWS[:, EOS] -= 2.0
 
+BEGUN = re.compile(  # Unicode 15.0, table 3-7: what may still become a character
+    rb"([\xc2-\xdf]|\xe0[\xa0-\xbf]?|[\xe1-\xec\xee\xef][\x80-\xbf]?|\xed[\x80-\x9f]?"
+    rb"|\xf0([\x90-\xbf][\x80-\xbf]?)?|[\xf1-\xf3][\x80-\xbf]{0,2}|\xf4([\x80-\x8f][\x80-\xbf]?)?)\Z"
+)
+
 NEUTRAL: dict[str, Any] = {
     **{"preset": "transformers", "rng": "tokenglass", "do_sample": True, "seed": SEED, "temperature": 1.0},
     **{"top_k": 0, "xtc_probability": 0.0, "xtc_threshold": 0.1, "dry_multiplier": 0.0, "mirostat": 0},
@@ -53,14 +58,21 @@ PLAIN = [
 # chains that remember, or have a generator of their own; keywords of one preset alone cannot stay given
 _BOTH = {k: v for k, v in NEUTRAL.items() if k not in ("no_repeat_ngram_size", "adaptive_target")}
 _LLAMA = _BOTH | {"preset": "llama.cpp", "rng": "llama.cpp"}
-REMEMBERING = [
-    _BOTH,
-    _BOTH | {"mirostat": 2},
-    _BOTH | {"mirostat": 1, "dry_multiplier": 0.8},
-    _LLAMA | {"xtc_probability": 0.5, "xtc_threshold": 0.15},
-    _LLAMA | {"mirostat": 2},
-    *([_BOTH | {"regex": "([ab]c?)+"}] if find_spec("llguidance") else []),
-]
+REMEMBERING = {
+    "llama.cpp": [
+        _BOTH,
+        _BOTH | {"mirostat": 2},
+        _BOTH | {"mirostat": 1, "dry_multiplier": 0.8},
+        _LLAMA | {"xtc_probability": 0.5, "xtc_threshold": 0.15},
+        _LLAMA | {"mirostat": 2},
+    ],
+    "transformers": [
+        NEUTRAL,
+        NEUTRAL | {"adaptive_target": 0.3},
+        NEUTRAL | {"mirostat": 2, "no_repeat_ngram_size": 3},
+        *([NEUTRAL | {"regex": "([ab]c?)+"}] if find_spec("llguidance") else []),
+    ],
+}
 
 
 class Quiet(ByteTokenizer):
@@ -139,9 +151,9 @@ class Walk:
         return (*PROMPT, *(key[0] for key in keys if key is not None))
 
     def text(self, number: int) -> str:
-        """What the bytes spell; a first byte of two at the end is not shown."""
+        """What the bytes spell; the beginning of a character at the end is not shown."""
         data = bytes(i for i in self.ids(number) if i < 256)
-        return re.sub(rb"[\xc2-\xdf]\Z", b"", data).decode(errors="replace")
+        return BEGUN.sub(b"", data).decode(errors="replace")
 
     def below(self, number: int) -> list[int]:
         found = {number}
@@ -158,14 +170,25 @@ class Walk:
         self.book[number] = Place(parent, key, step)
         return number
 
-    def adopt(self, chain: int, origin: str, n_new: int) -> None:
-        """Places that `expand` and `sample` say they made; parents are younger than children's numbers."""
-        assert len(self.tree) == len(self.book) + n_new
+    def adopt(self, chain: int, origin: str) -> None:
+        """Places that `expand` or `sample` made; each is below an older one."""
         for number in range(len(self.book), len(self.tree)):
             node = self.tree.node(number)
             assert node.parent is not None and node.step is not None and node.step.origin == origin
             assert self.book[node.parent.id].alive
             assert self.add(node.parent.id, node.step, chain) == number
+
+    def can_draw_anew(self, hand: Hand) -> bool:
+        chain = self.chains[hand.chain]
+        return chain["do_sample"] is True and chain["rng"] == "tokenglass"
+
+    @contextmanager
+    def perhaps_forbidden(self, hand: Hand) -> Iterator[None]:
+        """A grammar may allow nothing here, or not what is written already; other chains go on."""
+        try:
+            yield
+        except (ValueError, TokenglassError):
+            assert self.chains[hand.chain].get("regex") is not None
 
     # ------------------------------------------------------------------ the moves
 
@@ -193,26 +216,30 @@ class Walk:
         hand.here = child
 
     def step(self, hand: Hand, session: tg.Session, x: int) -> None:
-        try:
-            step = session.step()
-        except (ValueError, TokenglassError):  # the text has ended, or a grammar allows nothing
+        if session.finish_reason is not None:
+            with pytest.raises(ValueError, match="the text has ended"):
+                session.step()
             return
-        self.written(hand, step)
+        with self.perhaps_forbidden(hand):
+            self.written(hand, session.step())
 
     def force(self, hand: Hand, session: tg.Session, x: int) -> None:
-        step = session.step(token=self.used[x % len(self.used)])
-        assert step.origin == "forced"
-        self.written(hand, step)
+        with self.perhaps_forbidden(hand):
+            step = session.step(token=self.used[x % len(self.used)])
+            assert step.origin == "forced"
+            self.written(hand, step)
 
     def reroll(self, hand: Hand, session: tg.Session, x: int) -> None:
-        here = [p for p in self.book.values() if p.alive and p.parent == hand.here and p.key]
-        try:
-            step = session.step(reroll=True)
-        except (ValueError, TokenglassError):
+        if session.finish_reason is not None or not self.can_draw_anew(hand):
+            with pytest.raises(ValueError, match=r"the text has ended|reroll needs do_sample=True"):
+                session.step(reroll=True)
             return
-        assert isinstance(step, Step) and step.draw is not None
-        assert step.draw not in [p.key[2] for p in here if p.key and p.key[3] == hand.chain]
-        self.written(hand, step)
+        here = [p.key for p in self.book.values() if p.alive and p.parent == hand.here and p.key]
+        with self.perhaps_forbidden(hand):
+            step = session.step(reroll=True)
+            assert isinstance(step, Step) and step.draw is not None
+            assert step.draw not in [draw for _, _, draw, _ in here]
+            self.written(hand, step)
 
     def undo(self, hand: Hand, session: tg.Session, x: int) -> None:
         want: Step | None = None
@@ -281,22 +308,30 @@ class Walk:
                 each.here = self.book[each.here].parent or 0
 
     def expand(self, hand: Hand, session: tg.Session, x: int) -> None:
-        found = session.expand(depth=1 + x % 2, mass=0.7, limit=6)
-        self.adopt(hand.chain, "expanded", found.n_new)
-        assert all(hand.here in (0, *self.lineage(leaf.id)) for leaf in found.leaves)
-        assert 0.0 < found.covered <= 1.0 + 1e-9
+        before, found = len(self.book), None
+        with self.perhaps_forbidden(hand):
+            found = session.expand(depth=1 + x % 2, mass=0.7, limit=6)
+        self.adopt(hand.chain, "expanded")
+        if found is not None:
+            assert found.n_new == len(self.book) - before
+            assert all(hand.here in (0, *self.lineage(leaf.id)) for leaf in found.leaves)
+            assert 0.0 < found.covered <= 1.0 + 1e-9
 
     def sample(self, hand: Hand, session: tg.Session, x: int) -> None:
-        try:
-            found = session.sample(n := 1 + x % 3, max_new_tokens=2)
-        except (ValueError, TokenglassError):
-            # a grammar may have nothing to allow after a first token that was laid already
-            self.adopt(hand.chain, "sampled", len(self.tree) - len(self.book))
+        n = 1 + x % 3
+        if not self.can_draw_anew(hand):
+            with pytest.raises(ValueError, match="sample needs do_sample=True and rng='tokenglass'"):
+                session.sample(n)
+            return
+        before, found = len(self.book), None
+        with self.perhaps_forbidden(hand):
+            found = session.sample(n, max_new_tokens=2)
+        self.adopt(hand.chain, "sampled")
+        if found is None:  # some of them had been laid
             for number, place in self.book.items():
                 place.count = self.tree._nodes[number].count
             return
-        self.adopt(hand.chain, "sampled", found.n_new)
-        assert sum(found.counts) == n
+        assert (found.n_new, sum(found.counts)) == (len(self.book) - before, n)
         self.book[hand.here].count += n
         for leaf, many in zip(found.leaves, found.counts, strict=True):
             path = (0, *self.lineage(leaf.id))
@@ -362,7 +397,7 @@ def same(got: Step, want: Any) -> None:
 # ------------------------------------------------------------------ chains that remember nothing
 
 
-@walks(14, 200)
+@walks(16, 200)
 @given(WALKS)
 def test_walks_with_plain_chains(moves: list[tuple[str, int, int]]) -> None:
     """Every place equals what a fresh model says of its ids, whatever way led there."""
@@ -412,15 +447,17 @@ def _again(session: tg.Session, step: Step) -> Step:
         found: Any = session.step(token=step.id)
         return found
     found = session.step()
-    while step.draw != found.draw:  # another sample's number
+    for _ in range(200):
+        if step.draw == found.draw:
+            return found
         session.undo()
-        found = session.step(reroll=True)
-    return found
+        found = session.step(reroll=True)  # the next sample's number
+    raise AssertionError(f"no sample draws {step.draw}")
 
 
 def test_set_leaves_no_place_without_its_memory() -> None:
     """Mirostat's memory of a place is that of its own way, whatever was written elsewhere meanwhile."""
-    walk = Walk(table_model, REMEMBERING, USED)
+    walk = Walk(table_model, REMEMBERING["llama.cpp"], USED)
     walked(walk, [("set", 0, 1), *[("step", 0, 0)] * 4, ("undo", 0, 2), ("force", 0, 1), ("step", 0, 0)])
     walked(
         walk, [("set", 0, 0), ("step", 0, 0), ("set", 0, 1), ("redo", 0, 2), ("undo", 0, 0), ("step", 0, 0)]
@@ -428,15 +465,18 @@ def test_set_leaves_no_place_without_its_memory() -> None:
     _check_remembered(walk)
 
 
-@walks(14, 200)
+@pytest.mark.parametrize("chains", REMEMBERING.values(), ids=REMEMBERING)
+@walks(12, 150)
 @given(WALKS)
-def test_walks_with_chains_that_remember(moves: list[tuple[str, int, int]]) -> None:
+def test_walks_with_chains_that_remember(
+    chains: list[dict[str, Any]], moves: list[tuple[str, int, int]]
+) -> None:
     """Mirostat, adaptive-p, generators of their own and grammars: undo and goto give their memory back."""
-    _check_remembered(walked(Walk(table_model, REMEMBERING, USED), [("set", 0, len(moves)), *moves]))
+    _check_remembered(walked(Walk(table_model, chains, USED), [("set", 0, len(moves)), *moves]))
 
 
 def _check_remembered(walk: Walk) -> None:
-    cold, seen = table_model(), set[int]()
+    cold, seen = walk.make(), set[int]()
     parents = {place.parent for place in walk.book.values()}
     for end in set(walk.book) - parents:
         for number, want in replayed(walk, cold, end):
@@ -468,7 +508,7 @@ def engine_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return model, few
 
 
-@walks(6, 60)
+@walks(8, 60)
 @given(WALKS)
 def test_walks_with_an_engine(engine_of: Any, moves: list[tuple[str, int, int]]) -> None:
     """The cache and its handles: the same numbers as a cold run's, up to the order of sums."""

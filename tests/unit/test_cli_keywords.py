@@ -107,6 +107,12 @@ def test_every_keyword_is_an_option_everywhere(command: str) -> None:
 SAMPLING = frozenset({"sampling", "top_k"})
 # A value that acts, and what must stand beside it; other keywords get one by their kind.
 TYPED = {
+    "seed": "2 --do-sample",
+    "dynatemp_exponent": "2 --dynatemp-range 0.5 --do-sample",
+    "xtc_threshold": "0.2 --xtc-probability 0.5 --do-sample",
+    "dry_base": "2 --dry-multiplier 1",
+    "dry_allowed_length": "3 --dry-multiplier 1",
+    "dry_penalty_last_n": "5 --dry-multiplier 1",
     "rng": "llama.cpp --do-sample",
     "max_length": "40",
     "num_return_sequences": "2 --do-sample",
@@ -115,7 +121,7 @@ TYPED = {
     "mirostat_eta": "0.2 --mirostat 2 --do-sample",
     "adaptive_decay": "0.5 --adaptive-target 0.3 --do-sample",
     "dry_sequence_breakers": '["x"] --dry-multiplier 1',
-    "repeat_last_n": "5 --preset llama.cpp",
+    "repeat_last_n": "5 --preset llama.cpp --repetition-penalty 1.2",
     "exponential_decay_length_penalty": "[2,1.5]",
     "bad_words_ids": "[[4]]",
     "sequence_bias": "[[[5],1.0]]",

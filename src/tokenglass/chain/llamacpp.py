@@ -55,7 +55,7 @@ def top_p(w: Workshop) -> Stage | None:
 def min_p(w: Workshop) -> Stage | None:
     """Compared in scores; above 1 only the best is left, as at 1."""
     p = w["min_p"] or 0.0
-    return stages.MinP(min(p, 1.0), compare="logits") if p > 0.0 else None
+    return stages.MinP(p, compare="logits") if p > 0.0 else None
 
 
 def fixed_temperature(w: Workshop) -> Stage | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.app import Prompt, load_drafter, load_model, typed_text
 from tokenglass.cli.checking import check, notes
-from tokenglass.cli.keywords import option_of, read
+from tokenglass.cli.keywords import SWITCHES, option_of, read
 from tokenglass.cli.outcome import OK
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.cli.writing import shortened
+from tokenglass.config import KNOWN
 from tokenglass.views.layout import blocks
 
 if TYPE_CHECKING:
@@ -39,9 +41,15 @@ def run(given: Namespace) -> int:
             shortened(document[side]["generation"])
         print_json({"model": model.info.name, **document})
         return OK
-    said = [*_said(model, result.a), *_said(other or model, result.b)]
-    for line in dict.fromkeys(said):
-        note(line)
+    seeded = "seed" in given.config
+    said = _said(model, result.a, seeded), _said(other or model, result.b, seeded)
+    if result.kind == "configs":
+        for label, lines in zip("ab", said, strict=True):
+            for line in lines:
+                note(f"{label}: {line}")
+    else:
+        for line in dict.fromkeys([*said[0], *said[1]]):
+            note(line)
     Screen().show(blocks(result))
     return OK
 
@@ -51,10 +59,15 @@ def _keywords(option: str, typed: Sequence[str]) -> dict[str, Any]:
     config: dict[str, Any] = {}
     for word in typed:
         name, equals, value = word.partition("=")
-        try:
-            read([option_of(name.strip()) + equals + value], config)
-        except UsageError as error:
-            raise UsageError(f"{option} {name.strip()}: {error}") from None
+        name = name.strip().replace("-", "_")
+        plain = name if name in KNOWN else name.removeprefix("no_")
+        if plain not in KNOWN:
+            near = difflib.get_close_matches(name, KNOWN, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ", as in top_k=5"
+            raise UsageError(f"{option} takes a generation keyword, got {word!r}{hint}")
+        if not equals and plain not in SWITCHES:
+            raise UsageError(f"{option} {name} needs a value, as in {option} {name}=VALUE")
+        read([option_of(name) + equals + value], config)
     return config
 
 
@@ -99,7 +112,8 @@ def _compared(
         passing("")
 
 
-def _said(model: Model, side: Side) -> list[str]:
-    """What a person should know of a side's keywords."""
-    plan = model.plan(side.keywords, side.prompt_ids)
+def _said(model: Model, side: Side, seeded: bool) -> list[str]:
+    """What a person should know of a side's keywords; a seed that nobody gave is not among them."""
+    keywords = {name: value for name, value in side.keywords.items() if name != "seed" or seeded}
+    plan = model.plan(keywords, side.prompt_ids)
     return notes(plan.config, plan.warnings)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tokenglass.cli.outcome import OK
 from tokenglass.cli.routing import UsageError
-from tokenglass.cli.screen import note, print_json
+from tokenglass.cli.screen import Screen, note, print_json
 from tokenglass.errors import TraceError
 from tokenglass.text import safe_line, safe_message
 from tokenglass.traces import (
@@ -20,11 +20,12 @@ from tokenglass.traces import (
     export,
     foreign_table,
     import_responses,
-    read,
     tree_table,
 )
 from tokenglass.traces.exports import SUFFIXES
+from tokenglass.traces.reading import parse
 from tokenglass.traces.storage import read_bytes
+from tokenglass.views.blocks import Line
 from tokenglass.views.figures import count
 
 DRAWINGS = ("dot", "svg", "markdown")
@@ -49,7 +50,7 @@ def run(given: Namespace) -> int:
         return OK
     for line in notes:
         note(f"note: {safe_message(line)}")
-    note(f"{safe_line(given.output)}: {count(counted.n, rows)}")
+    Screen().show([Line(f"{count(counted.n, rows)} in {safe_line(given.output)}")])
     return OK
 
 
@@ -72,9 +73,9 @@ def _table(given: Namespace, chosen: str) -> tuple[Table, str, list[str]]:
     data = read_bytes(Path(given.trace))
     if not data.startswith(b'{"schema":'):
         return _foreign(given, data, chosen)
-    trace = read(given.trace)
+    trace = parse(data, Path(given.trace).name)
     torn = [trace.torn] if trace.torn else []
-    nodes = {trace.name: [node for node in trace.nodes if not node.pruned]}
+    nodes = {Path(given.trace).name: [node for node in trace.nodes if not node.pruned]}
     if given.candidates:
         return candidate_table(nodes), "candidate", torn
     return tree_table(nodes), "place", torn

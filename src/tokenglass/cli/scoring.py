@@ -11,6 +11,7 @@ from tokenglass.cli.app import MOST_TYPED, as_text, load_model, typed_text
 from tokenglass.cli.outcome import INTERRUPTED, OK
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, passing, print_json
+from tokenglass.scoring import Scoring, score_chunks
 from tokenglass.text import safe_line
 from tokenglass.types import Score
 from tokenglass.types.scores import ScoreColumns
@@ -19,7 +20,6 @@ from tokenglass.views.layout import blocks
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
-    from tokenglass.scoring import Scoring
 
 BAR = 24  # cells
 
@@ -35,8 +35,6 @@ def run(given: Namespace) -> int:
         else:
             Screen().show(blocks(scores))
         return OK
-    from tokenglass.scoring import score_chunks
-
     scoring = score_chunks(model.engine, model.tokenizer, text, top=given.top)
     stopped = _stopped(scoring)
     if stopped and scoring.n_done < 2:  # nothing predicts the first id
@@ -93,7 +91,5 @@ def _so_far(model: Model, scoring: Scoring) -> Score:
     columns: dict[str, Any] = {
         item.name: getattr(whole.columns, item.name)[:done] for item in fields(ScoreColumns)
     }
-    part = replace(whole, columns=ScoreColumns(**columns))
-    behind = [row.token for row in part.rows if row.rank is not None]
-    n_bytes = sum(len(token.bytes) for token in behind if token.kind != "control")
-    return replace(part, text=model.detokenize(part.ids, skip_special_tokens=True), n_bytes=n_bytes)
+    begun = score_chunks(model.engine, model.tokenizer, whole.ids[:done], window=whole.window)
+    return replace(begun._score, columns=ScoreColumns(**columns))

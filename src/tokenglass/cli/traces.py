@@ -33,7 +33,7 @@ def open_trace(given: Namespace) -> int:
     trace = read(given.trace)
     tree = tree_of(trace)
     if given.json:
-        document = {"model": trace.header.model.name, "trace": trace.name, "torn": trace.torn}
+        document = {"model": trace.header.model.name, "trace": given.trace, "torn": trace.torn}
         header = plain(asdict(trace.header))
         print_json({**document, "here": trace.here.id, "header": header, "tree": tree.to_dict()})
         return OK
@@ -74,7 +74,7 @@ def _session(given: Namespace, trace: Trace) -> Session | None:
     try:
         session = tg.open_session(given.trace, model)
     except TraceInUse:
-        note(f"note: {safe_line(trace.name)} is being written elsewhere; this is how far it is, to look at")
+        note(f"note: {trace.name} is being written elsewhere; this is how far it is, to look at")
         return None
     if given.save is not None:
         session.close()
@@ -97,14 +97,13 @@ def recorded_model(trace: Trace, name: str | None) -> Model:
         name = next((row.name for row in here if row.sha256 == recorded.sha256), None)
     if name is None:
         wrote = _weights(recorded)
-        raise TraceError(
-            f"the model that wrote {safe_line(trace.name)}, {wrote}, is not here; give it with -m NAME"
-        )
+        raise TraceError(f"the model that wrote {trace.name}, {wrote}, is not here; give it with -m NAME")
     return tg.load(name, precision="fast" if recorded.precision == "fast" else "exact")
 
 
 def _weights(info: EngineInfo) -> str:
-    return f"{safe_line(info.name)} ({safe_line(info.precision)}, sha256 {safe_line(info.sha256[:12] or 'none')})"
+    digest = safe_line(info.sha256[:12]) or "none"
+    return f"{safe_line(info.name)} ({safe_line(info.precision)}, sha256 {digest})"
 
 
 def replay_trace(given: Namespace) -> int:
@@ -123,7 +122,7 @@ def replay_trace(given: Namespace) -> int:
     finally:
         passing("")
     if given.json:
-        print_json({"model": model.info.name, "trace": trace.name, **result.to_dict()})
+        print_json({"model": model.info.name, "trace": given.trace, **result.to_dict()})
     else:
         Screen().show(blocks(result))
     if result.equal:
@@ -139,7 +138,7 @@ def _require_comparable(trace: Trace, model: Model, *, any_weights: bool) -> Non
         TraceError: the ids mean something else, or the weights are not the recorded ones.
     """
     recorded, here = trace.header.model, model.info
-    name = safe_line(trace.name)
+    name = trace.name
     if recorded.vocab_size != here.vocab_size:
         raise TraceError(
             f"{name} has ids of {recorded.vocab_size:,} tokens, {safe_line(here.name)} has "

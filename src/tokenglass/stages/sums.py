@@ -89,7 +89,9 @@ class Moments:
         scores = np.asarray(scores, dtype=np.float64)
         if not self.total > 0.0:
             return np.full(scores.shape, self.total)
-        return np.exp(scores - self.reference) / self.total
+        # the sum is one of float32 weights: where the reference went (`after`), the weight that is nearly
+        # all of it is off by less than 1e-6
+        return np.minimum(np.exp(scores - self.reference) / self.total, 1.0)
 
     def after(self, old: Floats, new: Floats) -> Moments | None:
         """Moments with a few scores changed, or None where only a fresh sum is exact enough."""
@@ -97,9 +99,7 @@ class Moments:
             return None
         with np.errstate(over="ignore"):
             old, new = old - np.float32(self.reference), new - np.float32(self.reference)
-        if len(new) and not (old.max() < 0.0 and new.max() <= 0.0):  # also NaN
-            # the leader went or was overtaken: beside another one's rounded weight it would be off by a
-            # float32 rounding, and the new leader's probability could come out above 1
+        if len(new) and not new.max() < 8.0:  # also NaN: a new leader needs a new reference
             return None
         old_w, new_w = np.exp(old), np.exp(new)
         total = self.total - float(old_w.sum(dtype=np.float64)) + float(new_w.sum(dtype=np.float64))

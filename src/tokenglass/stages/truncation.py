@@ -180,7 +180,8 @@ class MinP(BaseStage):
     name = "min_p"
 
     def __post_init__(self) -> None:
-        require(0.0 <= self.p <= 1.0, "min_p", "in [0, 1]", self.p)
+        above = self.compare == "logits" and self.p > 1.0  # llama.cpp: only the best stays
+        require(above or 0.0 <= self.p <= 1.0, "min_p", "in [0, 1]", self.p)
         require_whole("min_keep", self.min_keep, 1)
         require(self.compare in ("probs", "logits"), "compare", "'probs' or 'logits'", self.compare)
 

@@ -92,6 +92,7 @@ class Trace:
         events: the lines after it.
         nodes: the tree, in order of creation.
         here: where the session stood at the end.
+        redo: place -> the one after it that redo leads to.
         configs: every set of keywords that places were written under; the header's first.
         given: the keywords at the end.
         config: the effective configuration at the end.
@@ -109,6 +110,7 @@ class Trace:
         self.events: list[Event] = []
         self.nodes = [TraceNode(0, None, None, self)]
         self.here = self.nodes[0]
+        self.redo: dict[int, int] = {}
         self.configs: list[Mapping[str, Any]] = [header.given]
         self.given, self.config = header.given, header.config
         self.torn, self.sound_bytes = "", 0
@@ -171,9 +173,27 @@ class Trace:
         self.nodes.append(TraceNode(len(self.nodes), parent, event, self, config))
         if not data.get("stay"):
             self.here = self.nodes[-1]
+            self.redo[parent.id] = self.here.id
 
     def _goto(self, event: Event) -> None:
-        self.here = self._node(event.data)
+        there = self._node(event.data)
+        back = self._between(
+            self.here, there
+        )  # an undo leaves the way it came; all else the way that leads there
+        for node in back if back else self.path(there):
+            if node.parent is not None:
+                self.redo[node.parent.id] = node.id
+        self.here = there
+
+    def _between(self, node: TraceNode, before: TraceNode) -> list[TraceNode]:
+        """The places from a node up to one before it, that one left out; none where it is not before it."""
+        found: list[TraceNode] = []
+        while node is not before:
+            if node.parent is None:
+                return []
+            found.append(node)
+            node = node.parent
+        return found
 
     def _set(self, event: Event) -> None:
         index = event.data["index"]

@@ -30,6 +30,9 @@ class Expansion(Shown):
     n_new: int
     stopped: str
 
+    def __post_init__(self) -> None:
+        import tokenglass.views.growth  # noqa: F401 - teaches the views this type
+
 
 @dataclass(frozen=True, repr=False)
 class Samples(Shown):
@@ -47,6 +50,9 @@ class Samples(Shown):
     counts: tuple[int, ...]
     n_new: int
 
+    def __post_init__(self) -> None:
+        import tokenglass.views.growth  # noqa: F401 - teaches the views this type
+
 
 @dataclass(frozen=True, repr=False)
 class Play(Shown):
@@ -61,3 +67,6 @@ class Play(Shown):
     steps: tuple[Step, ...]
     paused: str
     reason: str
+
+    def __post_init__(self) -> None:
+        import tokenglass.views.growth  # noqa: F401 - teaches the views this type

@@ -97,6 +97,8 @@ class Tree(Shown):
     """
 
     def __init__(self, prompt_ids: Sequence[int], vocabulary: Vocabulary) -> None:
+        import tokenglass.views.trees  # noqa: F401 - teaches the views this type
+
         self.prompt_ids = tuple(prompt_ids)
         self.vocabulary = vocabulary
         self.root = Node(0)

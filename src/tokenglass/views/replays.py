@@ -28,7 +28,7 @@ def _(result: Replay) -> tuple[Block, ...]:
     if result.largest:
         largest = significant(result.largest)
         found.append(
-            Line(f"largest difference {largest} · tolerance {significant(result.tolerance)}", "facts")
+            Line(f"largest difference {largest} · tolerance {result.tolerance:g}", "facts")
         )
     names = dict.fromkeys((*result.recorded, *result.now))
     table_rows = tuple(_fact(name, result.recorded, result.now) for name in names)
@@ -46,7 +46,7 @@ def verdict(result: Replay) -> str:
         return "nothing to compare: no token was written"
     if result.identical:
         return f"the same to the last bit: {tokens}, with all their numbers"
-    return f"the same: {tokens}, with all their numbers within {significant(result.tolerance)}"
+    return f"the same: {tokens}, with all their numbers within {result.tolerance:g}"
 
 
 def mismatch(result: Replay) -> str:
