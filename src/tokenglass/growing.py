@@ -117,6 +117,8 @@ def sample(session: Session, n: int, *, max_new_tokens: int = 20) -> Samples:
             raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if session.config.mode != "sample" or session.config["rng"] != "tokenglass":
         raise ValueError("sample needs do_sample=True and rng='tokenglass'; set(do_sample=True) turns it on")
+    if session.finish_reason is not None:
+        raise ValueError(f"the text has ended ({session.finish_reason}); undo, or force a token")
     here, before = session.node, len(session.tree)
     first = session.samples_drawn()
     pens = [session.writer.pen(here, first + i, max_new_tokens) for i in range(n)]

@@ -21,7 +21,6 @@ class Kept:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self._file: list[Keeper | None] = [None]  # one entry, shared by forks
-        self._is_fork = False
         self._samples: dict[int, int] = {}
 
     @property
@@ -41,15 +40,21 @@ class Kept:
 
     def keep(self, keeper: Keeper) -> None:
         """From now on, tell a keeper of every move; an earlier file is let go."""
-        earlier, self._file[0] = self._file[0], keeper
+        earlier, self._file[0], keeper.session = self._file[0], keeper, self
         if earlier is not None:
             earlier.journal.close()
 
     def close(self) -> None:
-        """Let go of the file; the session and its forks can go on, unkept."""
-        if self._file[0] is not None and not self._is_fork:
-            keeper, self._file[0] = self._file[0], None
+        """Let go of the file, where it is this session's; it and its forks can go on, unkept."""
+        keeper = self._file[0]
+        if keeper is not None and self._is_told():
+            self._file[0] = None
             keeper.journal.close()
+
+    def _is_told(self) -> bool:
+        """Whether the moves in the file are this session's."""
+        keeper = self._file[0]
+        return keeper is not None and keeper.session is self
 
     def name(self, text: str, node: Node | int | str | None = None) -> Node:
         """Give a place, or the one here, a name to go back to; "" takes it away.
@@ -101,7 +106,7 @@ class Kept:
                 self._tell_place(node)
             return node
         try:
-            keeper.added(node, stay=stay or self._is_fork)
+            keeper.added(node, stay=stay or not self._is_told())
         except BaseException:
             self.tree.take_back(node)
             raise
@@ -116,7 +121,8 @@ class Kept:
         node: Node = self.node
         known = self._samples.get(node.id, 0)
         if at_least > known:
-            if at_least > 1 and not self._is_fork:  # 0 and 1 both mean that the first draw is next
+            # the step of a first draw says that it was one, unless it leads to a place that is there
+            if (at_least > 1 or node.children) and self._is_told():
                 self._tell("counted", node, at_least)
             known = self._samples[node.id] = at_least
         return known
@@ -127,14 +133,14 @@ class Kept:
         if keeper is not None:
             with keeper.journal.batch():
                 for node in nodes:
-                    keeper.counted(node, self.samples_at(node))
+                    keeper.counted(node, keeper.samples_at(node))
 
     def _tell(self, event: str, *facts: Any) -> None:
         if self._file[0] is not None:
             getattr(self._file[0], event)(*facts)
 
     def _tell_place(self, node: Node) -> None:
-        if not self._is_fork:
+        if self._is_told():
             self._tell("stood", node)
 
     def _place(self, node: Node | int | str | None) -> Node:

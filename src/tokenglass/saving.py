@@ -29,12 +29,16 @@ class Keeper:
         journal: open for writing.
         numbers: node id -> number in the journal; only the prompt's where None.
         main: what the session writes with.
+
+    Attributes:
+        session: whose moves are kept; those of its forks only leave their places.
     """
 
     def __init__(
         self, journal: Journal, numbers: Mapping[int, int] | None = None, main: TreeWriter | None = None
     ) -> None:
         self.journal = journal
+        self.session: Any = None
         self._main = main
         self._numbers = {0: 0} if numbers is None else dict(numbers)
 
@@ -57,6 +61,10 @@ class Keeper:
     def stood(self, node: Node) -> None:
         """The session went to a place that was there."""
         self.journal.goto(self.number(node))
+
+    def samples_at(self, node: Node) -> int:
+        """How many draws the session whose moves are kept has made at a place."""
+        return 0 if self.session is None else int(self.session.samples_at(node))
 
     def counted(self, node: Node, samples: int) -> None:
         """Draws were made at a place, or samples went through it."""
@@ -159,9 +167,7 @@ def _opened(journal: Journal, trace: Trace, model: Model, config: Mapping[str, A
     tree = tree_of(trace, model.tokenizer)
     tree.configs = [{**given, **_restored(given, config, trace.name)} for given in tree.configs]
     given = {**trace.given, **_restored(trace.given, config, trace.name)}
-    # a first draw is not written down by itself: the place it made says so
-    samples = {p.id: 1 for p in tree if any(origin == "sampled" for _, origin, _, _ in p.children)}
-    samples |= {node.id: node.samples for node in trace.nodes if node.samples}
+    samples = {node.id: node.samples for node in trace.nodes if node.samples}
     redo = [number for number in trace.redo.values() if not trace.nodes[number].pruned]
     session = Session.of(model, tree, given, samples, redo)
     here = trace.here

@@ -101,8 +101,9 @@ class Session(Kept):
     @property
     def ids(self) -> tuple[int, ...]:
         """All ids, the prompt's included."""
+        node = self.node
         if self._ids is None:
-            self._ids = self.tree.ids(self.node)
+            self._ids = self.tree.ids(node)
         return self._ids
 
     @property
@@ -208,7 +209,7 @@ class Session(Kept):
         """Another session at this place of the same tree, free to go elsewhere; nothing is copied."""
         other = object.__new__(Session)
         other.__dict__.update(self.__dict__)
-        other._redo, other._samples, other._is_fork = dict(self._redo), dict(self._samples), True
+        other._redo, other._samples = dict(self._redo), dict(self._samples)
         return other
 
     def set(self, **config: Any) -> GenerationConfig:
@@ -226,7 +227,7 @@ class Session(Kept):
         n_before = len(self.tree.configs)
         try:
             writer = TreeWriter.of(self.model, self.tree, given)
-            self._tell("set", writer, self._is_fork)
+            self._tell("set", writer, not self._is_told())
         except BaseException:
             del self.tree.configs[n_before:]
             raise
@@ -308,8 +309,9 @@ class Session(Kept):
 
     def _read(self) -> Reading:
         """What the model and the chain say here."""
+        node = self.node
         if self._known is None:
-            path = self.writer.path_to(self.node, self.ids, self._handle)
+            path = self.writer.path_to(node, self.ids, self._handle)
             self._known = self.writer.reader.read([path])[0]
         return self._known
 

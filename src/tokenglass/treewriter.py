@@ -173,6 +173,9 @@ class TreeWriter:
 
         Its record is the first sample's, and ends only where this writer's texts end.
         """
+        known = node.children.get(key(step, self.config))
+        if known is not None:
+            return known
         for (token_id, origin, _, config), child in node.children.items():
             same = (token_id, origin, config) == (step.id, step.origin, self.config)
             if same and child.step is not None and isclose(child.step.p_final, step.p_final, rel_tol=1e-3):

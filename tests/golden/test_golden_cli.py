@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tokenglass.cli import run
 
 HERE = Path(__file__).parent
 PROMPT = "Once upon a time, naïve models"
+TRACE, TREE = "session.jsonl", "session.md"
 COMMANDS = {
     "help": [],
     "explore": [PROMPT],
@@ -27,6 +29,12 @@ COMMANDS = {
     "samples": ["generate", PROMPT, "--do-sample", "--seed", "1", "--num-return-sequences", "2"],
     "beams": ["generate", PROMPT, "--num-beams", "2", "--max-new-tokens", "2", "--steps"],
     "strategies": ["strategies", PROMPT, "--seed", "1", "--max-new-tokens", "4"],
+    "score": ["score", "--text", PROMPT],
+    "score_options": ["score", "--text", PROMPT, "--options", " like", "--options", " have"],
+    "compare": ["compare", PROMPT, "--a", "do_sample", "--a", "top_k=3", "--seed", "1", "-n", "3"],
+    "open": ["open", TRACE],
+    "replay": ["replay", TRACE, "-m", "smollm2"],
+    "export": ["export", TRACE, "-o", TREE],
     "keywords": ["generate", "--help"],
     "next_json": ["next", PROMPT, "-n", "2", "--json"],
     "error_json": ["-m", "missing", PROMPT, "--json"],
@@ -35,8 +43,11 @@ COMMANDS = {
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_command_prints_what_was_reviewed(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    if TRACE in COMMANDS[name]:
+        cli_world.kept(TRACE)
     monkeypatch.setattr(tokenglass, "load", cli_world.load, raising=False)
     monkeypatch.setattr(tokenglass, "load_tokenizer", cli_world.load_tokenizer, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
@@ -47,6 +58,10 @@ def test_command_prints_what_was_reviewed(
         out = out[out.index("length and end:") :]
     if "--json" in COMMANDS[name]:
         out = json.dumps(rounded(json.loads(out)), indent=1) + "\n"
+    if TREE in COMMANDS[name]:
+        out += Path(TREE).read_text(encoding="utf-8")
+    if name == "replay":  # installed versions differ from machine to machine
+        out = re.sub(r"(?m)^(numpy|onnxruntime|tokenglass) .*\n", "", out)
     printed = f"{out}[exit code {code}]\n"
     path = HERE / f"cli_{name}.txt"
     if os.environ.get("TOKENGLASS_REWRITE_GOLDEN"):

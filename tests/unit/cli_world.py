@@ -115,6 +115,18 @@ def load_tokenizer(source: str = "smollm2") -> Tokenizer:
     return tokenizer()
 
 
+def kept(path: str | Path, model: Model | None = None) -> None:
+    """A session kept in a file: three tokens drawn, two taken back, one put there by hand and named."""
+    session = (model or load()).session("Once upon a", do_sample=True, temperature=2.0, seed=3)
+    session.save(path)
+    session.step(3)
+    session.undo(2)
+    session.step(token=" time")
+    session.name("by hand")
+    session.note("not drawn")
+    session.close()
+
+
 def install() -> None:
     """Put this world behind the names that the command line uses."""
     from tokenglass import models

@@ -68,6 +68,19 @@ def assert_one_line(ran: subprocess.CompletedProcess[bytes], code: int, says: st
         (["Once", "upon", "a", "time"], 2, 'as in "Once upon a time"'),
         (["a" * 2000, "b" * 2000], 2, "put the prompt in quotes"),
         (["x" * 1000], 2, "1,000 tokens"),
+        (["score", "a" * 5000], 3, "File name too long"),
+        (["score", "--text", "Hi", "--top", "9" * 5000], 2, "of at least 0, got '999"),
+        (["score", "--text", "Hi", "--options", ""], 2, "options must hold at least one token each"),
+        (["compare", "Hi", "--a", "\x1b[31m=5"], 2, "generation keyword"),
+        (["compare", "Hi", "--a", "eos_token_id=" + "[" * 100_000], 2, "the value of --eos-token-id"),
+        (["compare", "Hi", "--a", "=" * 2000], 2, "generation keyword"),
+        (["compare", "Hi", "--with-model", ""], 2, "source must name a model"),
+        (["open", "\x1b[31m"], 3, "cannot be read"),
+        (["open", "a\x00b"], 3, "cannot be read"),
+        (["replay", "/dev/null"], 3, "cannot be read"),
+        (["export", "/dev/null", "-o", "x.csv"], 3, "cannot be read"),
+        (["export", "x.jsonl", "-o", "x.\x1b"], 2, "-o must end in one of"),
+        (["Hi", "--save", "a\x00b"], 3, "cannot be written"),
     ],
     ids=lambda value: ascii(" ".join(value))[:30] if isinstance(value, list) else "",
 )
@@ -77,11 +90,13 @@ def test_command_lines_that_are_wrong(
     from tests.unit import cli_world
     from tokenglass.cli import run
 
-    if argv[-1]:  # an empty model name goes to the real library
+    real = tg.load
+    if argv[-1] or argv[-2] not in ("-m", "--with-model"):
         monkeypatch.setattr(tg, "load", cli_world.load, raising=False)
         monkeypatch.setattr(tg, "load_tokenizer", cli_world.load_tokenizer, raising=False)
-    elif "--lookup" in argv or "--stop-strings" in argv:
-        monkeypatch.setattr(tg, "load", cli_world.load, raising=False)
+    else:  # an empty model name goes to the real library
+        chosen = lambda name, **options: (cli_world.load if name else real)(name, **options)  # noqa: E731
+        monkeypatch.setattr(tg, "load", chosen, raising=False)
     assert run(argv) == code
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("tokenglass: ") and err.count("\n") == 1

@@ -38,6 +38,11 @@ COMMAND_LINES = {
     "beams": ["generate", PROMPT, "--num-beams", "3", "--num-return-sequences", "2", "--steps"],
     "healing": ["generate", PROMPT, "--token-healing", "--max-new-tokens", "2"],
     "strategies": ["strategies", PROMPT, "--seed", "1", "--max-new-tokens", "3"],
+    "score": ["score", "--text", PROMPT],
+    "options": ["score", "--text", PROMPT, "--options", " like", "--options", " models like"],
+    "prompts": ["compare", PROMPT, "Once upon a", "--max-new-tokens", "3"],
+    "configs": ["compare", PROMPT, "--a", "top_k=2", "--a", "do_sample", "--seed", "1", "--max-length", "12"],
+    "pair": ["compare", PROMPT, "--with-model", "smollm2", "--max-new-tokens", "3"],
 }
 
 
@@ -91,6 +96,12 @@ def tokenglass(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         (["-m", "gpt2", "models"], Routed("models", ("-m", "gpt2"))),
         (["-m", "models", "Once"], Routed("explore", ("-m", "models", "Once"))),
         (["-m", "gpt2", "--json", "next", "Hi"], Routed("next", ("-m", "gpt2", "--json", "Hi"))),
+        (["open", "t.jsonl"], Routed("open", ("t.jsonl",))),
+        (["export", "t", "-o", "models"], Routed("export", ("t", "-o", "models"))),
+        (
+            ["compare", "a", "--a", "top_k=5", "--top-p", ".5"],
+            Routed("compare", ("a", "--a", "top_k=5"), {"top_p": 0.5}),
+        ),
         (["tokens", "models"], Routed("tokens", ("models",))),
         (["models and more"], Routed("explore", ("models and more",))),
         (["-"], Routed("explore", ("-",))),
@@ -154,10 +165,13 @@ def test_twenty_columns_are_enough(tokenglass, monkeypatch: pytest.MonkeyPatch, 
         "models",
         "strategies",
     ):  # running text and a path are left to the terminal to wrap
-        assert max(map(cell_width, lines)) <= 20
+        # two probabilities in one row, as comparisons have them, take a cell more
+        assert max(map(cell_width, lines)) <= (21 if argv[0] == "compare" else 20)
 
 
-@pytest.mark.parametrize("command", ["explore", "tokens", "next", "generate", "strategies"])
+@pytest.mark.parametrize(
+    "command", ["explore", "tokens", "next", "generate", "strategies", "score", "compare"]
+)
 @pytest.mark.parametrize("as_json", [False, True], ids=["text", "json"])
 def test_no_token_acts_on_the_screen(tokenglass, command: str, as_json: bool) -> None:
     """Every nasty token as a prompt: escape sequences, bidi, markup, tags, half characters."""
@@ -165,7 +179,12 @@ def test_no_token_acts_on_the_screen(tokenglass, command: str, as_json: bool) ->
         prompt = data.decode("utf-8", "ignore") or "-"
         few = ["--only", "top_k"] if command == "strategies" else []
         argv = [prompt] if command == "explore" else [command, *few, prompt]
-        ran = tokenglass(*(["--json"] if as_json else []), *argv[:-1], "--", argv[-1])
+        if command == "score":
+            words = [command, f"--text={prompt}", f"--options={prompt}", "--options=?", "--"]
+        else:
+            both = ["Once"] if command == "compare" else []
+            words = [*argv[:-1], "--", *both, argv[-1]]
+        ran = tokenglass(*(["--json"] if as_json else []), *words)
         assert ran.code == 0 and ran.err == ""
         assert all(c == "\n" or c.isprintable() for c in ran.out)
 
@@ -259,6 +278,27 @@ def test_version_and_help(tokenglass) -> None:
         (["generate", "Hi", "--preset", "vllm", "--mirostat", "2"], 2, "not part of preset 'vllm'"),
         (["strategies", "Hi", "--top-k", "5"], 2, "top_k is what the strategies differ in"),
         (["strategies", "Hi", "--only", "beam-search"], 2, "did you mean beam_search?"),
+        (["score", "Hi", "--text", "Hi"], 2, "one FILE, or - for standard input, or --text TEXT"),
+        (["score"], 2, "one FILE, or - for standard input, or --text TEXT"),
+        (["score", "--text", "Hi", "--top", "-1"], 2, "whole number of at least 0, got '-1'"),
+        (["score", "--text", "Hi", "--options", "a", "--options", "a"], 2, "options must differ"),
+        (["score", "no such file"], 3, "there is no file no such file"),
+        (["score", "/"], 3, "/"),
+        (["score", "a\x00b"], 3, "no file can have this name"),
+        (["compare", "Hi"], 2, "compare takes two prompts, or one with --a"),
+        (["compare", "a", "b", "c"], 2, "got 3 of them"),
+        (["compare", "a", "b", "--a", "top_k=5"], 2, "got 2 of them"),
+        (["compare", "a", "--a", "top_k=5", "--with-model", "smollm2"], 2, "not both at once"),
+        (["compare", "-", "-"], 2, "standard input can be one of the prompts"),
+        (["compare", "a", "--a", "temperature"], 2, "as in --a temperature=VALUE"),
+        (
+            ["compare", "a", "--b", "top-kk=5"],
+            2,
+            "--b takes a generation keyword, got 'top-kk=5'; did you mean",
+        ),
+        (["compare", "a", "--a", "top_p=2"], 2, "top_p must be in [0, 1], got 2"),
+        (["compare", "a", "--with-model", "missing"], 3, "tokenglass models pull missing"),
+        (["compare", "a" * 65, "b"], 2, "the prompt has 65 tokens"),
         (["next", "Hi", "--num-beams"], 2, "--num-beams needs a value"),
         (["next", "Hi", "--position", "9"], 2, "position must be in [-2, 1], got 9"),
         (["next", "Hi", "--lookup", "nothing"], 2, "nothing"),

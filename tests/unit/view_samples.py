@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-import tokenglass.views.growth  # noqa: F401 - teaches the views trees and what grew them
 from tokenglass import numbers
 from tokenglass.types import (
     Account,

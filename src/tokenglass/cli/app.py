@@ -20,6 +20,8 @@ from tokenglass.text import safe_line
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
+    from tokenglass.session import Session
+    from tokenglass.types import Tokenization
 
 Prompt = str | list[dict[str, str]]
 MOST_TYPED = 64 << 20  # bytes of a text: a hundred times what the longest context holds
@@ -39,21 +41,27 @@ def _explore(given: Namespace) -> int:
     if given.save is not None:
         require_new(given.save)
     model = load_model(given, steps=True)
-    from tokenglass.cli.checking import say_notes
-
     session = model.session(prompt, **given.config)
     if given.save is not None:
         session.save(given.save)
-    tokenization = model.tokenize(prompt)
+    try:
+        return _step(model.tokenize(prompt), session, given)
+    finally:
+        session.close()
+
+
+def _step(tokenization: Tokenization, session: Session, given: Namespace) -> int:
+    """A session on a terminal, in a pipe or as a document."""
     if given.json:
         document = {
             "tokenization": tokenization.to_dict(),
             "next": replace(session.next, n=given.n).to_dict(),
             "warnings": list(session.plan.warnings),
         }
-        print_json({"model": model.info.name, **document})
+        print_json({"model": session.model.info.name, **document})
         return 0
     from tokenglass import explore
+    from tokenglass.cli.checking import say_notes
 
     say_notes(session.plan)
     screen = Screen()

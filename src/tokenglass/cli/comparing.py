@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.app import Prompt, load_drafter, load_model, typed_text
@@ -41,15 +42,8 @@ def run(given: Namespace) -> int:
             shortened(document[side]["generation"])
         print_json({"model": model.info.name, **document})
         return OK
-    seeded = "seed" in given.config
-    said = _said(model, result.a, seeded), _said(other or model, result.b, seeded)
-    if result.kind == "configs":
-        for label, lines in zip("ab", said, strict=True):
-            for line in lines:
-                note(f"{label}: {line}")
-    else:
-        for line in dict.fromkeys([*said[0], *said[1]]):
-            note(line)
+    for line in _said((model, other or model), (result.a, result.b), given, sides):
+        note(line)
     Screen().show(blocks(result))
     return OK
 
@@ -112,8 +106,18 @@ def _compared(
         passing("")
 
 
-def _said(model: Model, side: Side, seeded: bool) -> list[str]:
-    """What a person should know of a side's keywords; a seed that nobody gave is not among them."""
-    keywords = {name: value for name, value in side.keywords.items() if name != "seed" or seeded}
-    plan = model.plan(keywords, side.prompt_ids)
-    return notes(plan.config, plan.warnings)
+def _said(
+    models: Sequence[Model], sides: Sequence[Side], given: Namespace, own: Sequence[dict[str, Any]]
+) -> list[str]:
+    """What a person should know of both sides' keywords; what acts on one side alone is no news."""
+    plans = []
+    for model, side in zip(models, sides, strict=True):
+        keywords = {name: v for name, v in side.keywords.items() if name != "seed" or "seed" in given.config}
+        plans.append(model.plan(keywords, side.prompt_ids))
+    idle = set(plans[0].config.no_effect) & set(plans[1].config.no_effect)
+    said = []
+    for label, plan, mine in zip("ab", plans, own, strict=True):
+        names = tuple(name for name in plan.config.no_effect if name in mine)
+        for line in notes(replace(plan.config, no_effect=names), plan.warnings):
+            said.append(f"{label}: {line}" if any(own) else line)
+    return list(dict.fromkeys(said))

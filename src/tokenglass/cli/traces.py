@@ -15,7 +15,7 @@ from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.errors import TraceError
 from tokenglass.text import safe_line, safe_message
-from tokenglass.traces import Trace, TraceInUse, read, tree_of
+from tokenglass.traces import Other, Trace, read, tree_of
 from tokenglass.types import EngineInfo
 from tokenglass.views.figures import count
 from tokenglass.views.layout import blocks
@@ -67,14 +67,9 @@ def _session(given: Namespace, trace: Trace) -> Session | None:
     import tokenglass as tg
 
     try:
-        model = recorded_model(trace, given.model)
-    except TraceError as error:
+        session = tg.open_session(given.trace, recorded_model(trace, given.model))
+    except TraceError as error:  # another process writes it, nobody may, or the model is not here
         note(f"note: {safe_message(str(error))}")
-        return None
-    try:
-        session = tg.open_session(given.trace, model)
-    except TraceInUse:
-        note(f"note: {trace.name} is being written elsewhere; this is how far it is, to look at")
         return None
     if given.save is not None:
         session.close()
@@ -132,13 +127,20 @@ def replay_trace(given: Namespace) -> int:
 
 
 def _require_comparable(trace: Trace, model: Model, *, any_weights: bool) -> None:
-    """Refuse another vocabulary always, and other weights unless they are wanted.
+    """Refuse another vocabulary and missing functions always, and other weights unless they are wanted.
 
     Raises:
-        TraceError: the ids mean something else, or the weights are not the recorded ones.
+        TraceError: the ids mean something else, a keyword's value is not in the file, or the weights are not
+            the recorded ones.
     """
     recorded, here = trace.header.model, model.info
     name = trace.name
+    unheld = [key for given in trace.configs for key, value in given.items() if isinstance(value, Other)]
+    if unheld:
+        raise TraceError(
+            f"{name} names {unheld[0]} but cannot hold it; open it in a program with "
+            f"open_session(path, {unheld[0]}=...)"
+        )
     if recorded.vocab_size != here.vocab_size:
         raise TraceError(
             f"{name} has ids of {recorded.vocab_size:,} tokens, {safe_line(here.name)} has "

@@ -174,6 +174,8 @@ class Trace:
         if not data.get("stay"):
             self.here = self.nodes[-1]
             self.redo[parent.id] = self.here.id
+            if data["step"].get("origin") == "sampled":  # a first draw is not written down by itself
+                parent.samples = max(parent.samples, 1)
 
     def _goto(self, event: Event) -> None:
         there = self._node(event.data)

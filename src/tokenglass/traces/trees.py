@@ -29,7 +29,8 @@ def _grown(trace: Trace, vocabulary: Vocabulary) -> Tree:
     for node in trace.nodes[1:]:
         assert node.parent is not None and node.event is not None
         parent, step = made[node.parent.id], trace.step(node.event, vocabulary)
-        if child_key(step, node.config) in parent.children:
+        there = parent.children.get(child_key(step, node.config))
+        if there is not None and not trace.nodes[there.id].pruned:  # what was pruned may be written anew
             raise damaged_line(trace.name, node.event.number + 1, "its step stands there already")
         made.append(tree.add(parent, step, config=node.config, pending=_pending(parent.pending, step)))
     for node, place in zip(trace.nodes, made, strict=True):

@@ -173,7 +173,8 @@ class Tree(Shown):
         gone = list(node.below())
         for each in gone:
             each.pruned = True
-        del node.parent.children[key(node.step, node.config)]
+        if node.parent.children.get(key(node.step, node.config)) is node:
+            del node.parent.children[key(node.step, node.config)]
         return len(gone)
 
     def leaves(self, node: Node | None = None) -> list[Node]:

@@ -27,9 +27,7 @@ def _(result: Replay) -> tuple[Block, ...]:
         found.append(Line(f"the first difference: {difference(result.first_difference)}", "sentence"))
     if result.largest:
         largest = significant(result.largest)
-        found.append(
-            Line(f"largest difference {largest} · tolerance {result.tolerance:g}", "facts")
-        )
+        found.append(Line(f"largest difference {largest} · tolerance {result.tolerance:g}", "facts"))
     names = dict.fromkeys((*result.recorded, *result.now))
     table_rows = tuple(_fact(name, result.recorded, result.now) for name in names)
     return (*found, Line("what computed", "heading"), Table(_COLUMNS, table_rows))
