@@ -110,8 +110,8 @@ def test_file_map_names_every_file_once() -> None:
 
 def test_every_command_and_option_is_documented_and_no_other() -> None:
     from tokenglass.cli.help import OVERVIEW
-    from tokenglass.cli.options import SUMMARIES, parser
     from tokenglass.cli.keywords import offered as keywords
+    from tokenglass.cli.options import SUMMARIES, parser
     from tokenglass.cli.routing import COMMANDS, FLAGS, VALUED
 
     page = _page("docs/command-line.md")

@@ -66,7 +66,8 @@ MEMBERS = {
     "NextTokens": "rows entropy_bits rest_p stages logits prompt_ids position config coverage",
     "Step": "position token id text logit logprob p p_final rank entropy_bits top stages draw cdf origin "
     "finish_reason",
-    "Generation": "text full_text ids prompt_ids steps finish_reason config sequences search warnings healing",
+    "Generation": "text full_text ids prompt_ids steps finish_reason config sequences search warnings "
+    "healing",
     "Search": "sequences",
     "Chain": "mode preset stages selection config sources no_effect warnings code",
     "ChainStage": "name params sources paper",

@@ -81,7 +81,7 @@ def assert_same(got: dict[str, Any], want: dict[str, Any]) -> None:
 
 
 class Walker:
-    """Makes moves that are a matter of small numbers and of the session alone, so that twins go the same way."""
+    """Makes moves that depend on small numbers and the session alone, so that twins go the same way."""
 
     def __init__(self, session: tg.Session, chains: list[dict[str, Any]]) -> None:
         self.hands, self.chains = [session], chains

@@ -1,4 +1,4 @@
-"""Sessions whose process is killed: every step that was acknowledged is in the file, which opens and replays."""
+"""Sessions whose process is killed: every acknowledged step is in the file, which opens and replays."""
 
 from __future__ import annotations
 

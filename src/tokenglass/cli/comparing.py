@@ -117,7 +117,7 @@ def _said(
     idle = set(plans[0].config.no_effect) & set(plans[1].config.no_effect)
     said = []
     for label, plan, mine in zip("ab", plans, own, strict=True):
-        names = tuple(name for name in plan.config.no_effect if name in mine)
+        names = tuple(name for name in plan.config.no_effect if name in idle or name in mine)
         for line in notes(replace(plan.config, no_effect=names), plan.warnings):
             said.append(f"{label}: {line}" if any(own) else line)
     return list(dict.fromkeys(said))

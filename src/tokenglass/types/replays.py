@@ -52,6 +52,9 @@ class Replay(Shown):
     recorded: Mapping[str, Any]
     now: Mapping[str, Any]
 
+    def __post_init__(self) -> None:
+        import tokenglass.views.replays  # noqa: F401 - teaches the views this type
+
     @property
     def identical(self) -> bool:
         """Every id and number came out the same to the last bit."""
