@@ -6,16 +6,20 @@ is one in the cache whose weights have the recorded checksum.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.asking import cut
 from tokenglass.errors import TraceError
+from tokenglass.replaying import Writers
 from tokenglass.session import Session
+from tokenglass.stages.ledger import Ledger
 from tokenglass.text import safe_line
 from tokenglass.traces import Header, Journal, Other, Trace, tree_of
 from tokenglass.treewriter import TreeWriter
-from tokenglass.types import EngineInfo, Node
+from tokenglass.types import EngineInfo, Node, Tree
 from tokenglass.version import __version__
 
 if TYPE_CHECKING:
@@ -174,8 +178,26 @@ def _opened(journal: Journal, trace: Trace, model: Model, config: Mapping[str, A
     while here.pruned and here.parent is not None:
         here = here.parent
     session.stand(tree.node(here.id))
+    _give_voice(model, tree)
     session.keep(Keeper(journal, {node.id: node.id for node in trace.nodes}, session.writer))
     return session
+
+
+def _give_voice(model: Model, tree: Tree) -> None:
+    """Let every step that was read be asked about any token, as one that was just written can."""
+    writers = Writers(model, tree)
+
+    def asking(node: Node, parent: Node) -> Callable[[], Ledger]:
+        def ask() -> Ledger:
+            writer = writers.of(node)
+            (reading,) = writer.read([parent])
+            return cut(writer.reader, reading, writer.plan.selector, writer.selector_state(parent))
+
+        return ask
+
+    for node in tree:
+        if node.step is not None and node.parent is not None:
+            node.step = dataclasses.replace(node.step, reread=asking(node, node.parent))
 
 
 def _restored(given: Mapping[str, Any], config: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -211,15 +233,14 @@ def _weights(info: EngineInfo) -> str:
 
 
 def _cached(path: str | Path) -> Model:
-    """The embedded model, where the trace's weights are its own and it lies in the cache."""
-    from tokenglass import traces
-    from tokenglass.files import embedded
+    """A model that lies here, by the checksum of its weights; a name in a file never loads anything."""
+    from tokenglass import models, traces
     from tokenglass.loading import load
 
     recorded = traces.read(path).header.model
-    for name, pin in embedded.PINS.items():
-        if recorded.sha256 == pin.sha256 and embedded.present(pin) is not None:
-            return load(name, precision="fast" if recorded.precision == "fast" else "exact")
+    for row in models.listing():
+        if row.present and row.sha256 and row.sha256 == recorded.sha256:
+            return load(row.name, precision="fast" if recorded.precision == "fast" else "exact")
     raise TraceError(
         f"the model of this trace, {_weights(recorded)}, is not in the cache; "
         "give it: open_session(path, model=...)"

@@ -281,10 +281,11 @@ class Session(Kept):
         """The token that the configuration picks, with the luck of one sample."""
         node = self.node
         before = self._samples.get(node.id, 0)
+        choice, reading = self.writer.pick(node, self._read(), sample)
         if self.plan.config.mode == "sample":
             self.samples_drawn(sample + 1)
         try:
-            return self._go(*self.writer.pick(node, self._read(), sample))
+            return self._go(choice, reading)
         except BaseException:
             self._samples[node.id] = before
             raise

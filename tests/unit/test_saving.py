@@ -651,3 +651,17 @@ def test_what_is_read_after_a_prune_is_of_the_place_before() -> None:
     assert other.next.rows
     session.prune(other.node.id)
     assert contents(other.step(token=97)) == contents(twin.step(token=97))  # type: ignore[arg-type]
+
+
+def test_a_step_that_was_read_can_be_asked_about_any_token(tmp_path: Path) -> None:
+    """As on the day it was written, also where the selector cuts by what it remembers."""
+    session = table_model().session(list(PROMPT), do_sample=True, seed=3, top_k=50, mirostat=2)
+    session.step(4)
+    session.save(tmp_path / "t")
+    before = [step.account(token_id) for step in session.steps for token_id in (97, 120)]
+    opened = closed(session, tmp_path / "t")
+    after = [step.account(token_id) for step in opened.steps for token_id in (97, 120)]
+    assert [account.effects for account in after] == [account.effects for account in before]
+    assert [account.removed for account in after] == [account.removed for account in before]
+    assert len(before[0].effects) == 2  # the model and mirostat
+    opened.close()
