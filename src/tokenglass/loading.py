@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from tokenglass import tokenizer as tokenizers
 from tokenglass.engines.base import Engine
 from tokenglass.errors import ModelDamaged, Unsupported
-from tokenglass.model import Model
 
 if TYPE_CHECKING:
     from tokenglass.files.layout import ModelFiles
+    from tokenglass.model import Model
     from tokenglass.tokenizer import Tokenizer
 
 EngineName = Literal["onnx", "hf", "server"]
@@ -95,6 +95,8 @@ def _load_gguf(
     with ThreadPoolExecutor(1) as pool:  # sessions are made outside the interpreter's lock
         engine = pool.submit(opening.start, opened, threads)
         tokenizer = tokenizers.from_gguf(files.path, add_prefix_space, header=header)
+        import tokenglass.model  # noqa: F401 - the loop and its stages, imported while the sessions are made
+
         return _joined(engine.result(), tokenizer)
 
 
@@ -112,6 +114,8 @@ def _load_folder(
 
 def _joined(engine: Engine, tokenizer: Tokenizer, defaults: Mapping[str, Any] | None = None) -> Model:
     """Engine and tokenizer as a model; rows of the logits that no token has are padding."""
+    from tokenglass.model import Model
+
     rows, tokens = engine.info.vocab_size, len(tokenizer)
     if tokens > rows:
         raise ModelDamaged(
