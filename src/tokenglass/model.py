@@ -170,8 +170,7 @@ class Model:
         if not isinstance(position, int) or not -len(ids) <= position < len(ids):
             raise ValueError(f"position must be in [{-len(ids)}, {len(ids) - 1}], got {position!r}")
         at = position % len(ids)
-        read = ids[: at + 1]
-        plan = self.plan(config, read)
+        plan = self.plan(config, read := ids[: at + 1])
         if plan.config.mode == "dola" or plan.config["token_healing"]:
             name = "dola_layers" if plan.config.mode == "dola" else "token_healing"
             raise ValueError(f"{name} shows only in what is written; use model.generate")
@@ -313,7 +312,8 @@ class Model:
             from tokenglass.chat import template_marks
 
             rendered = self.tokenize(prompt, chat_template_kwargs=chat_template_kwargs)  # type: ignore[arg-type]
-            session.template = template_marks(rendered.tokens, rendered.text, prompt)  # type: ignore[arg-type]
+            marks = template_marks(rendered.tokens, rendered.text, prompt)  # type: ignore[arg-type]
+            session.template = marks if tuple(rendered.ids) == ids else ()  # healing may have moved the end
         return session
 
     # --------------------------------------------------------------- private

@@ -206,7 +206,7 @@ class Session(Kept):
         return node
 
     def fork(self) -> Session:
-        """Another session at this place of the same tree, free to go elsewhere; nothing is copied."""
+        """Another session at this place of the same tree, free to go elsewhere; no place is copied."""
         other = object.__new__(Session)
         other.__dict__.update(self.__dict__)
         other._redo, other._samples = dict(self._redo), dict(self._samples)

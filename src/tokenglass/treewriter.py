@@ -67,7 +67,9 @@ class TreeWriter:
             raise ValueError(f"a session writes token by token, which {name} cannot; use model.search")
         if plan.config["num_return_sequences"] > 1:
             raise ValueError("a session writes one text; fork it for another, or use model.generate")
-        # a session has no clock, and no limit but the context unless one was asked for
+        if given.get("max_time") is not None:
+            raise ValueError("a session has no clock for max_time; leave it out, or use model.generate")
+        # the model's own max_time neither; and no limit but the context unless one was asked for
         limits = replace(limits_of(plan.config), max_time=None)
         if not {"max_new_tokens", "max_length"} & set(given):
             limits = replace(limits, max_new_tokens=None, max_length=_ENDLESS)

@@ -186,6 +186,7 @@ def test_a_session_is_made_of_a_model_ids_and_keywords() -> None:
         ({"num_beams": 3}, "beam search cannot; use model.search"),
         ({"prompt_lookup_num_tokens": 3}, "prompt lookup cannot; use model.search"),
         ({"do_sample": True, "num_return_sequences": 2}, "a session writes one text"),
+        ({"max_time": 1.0}, "a session has no clock for max_time"),
     ],
 )
 def test_what_a_session_cannot_do_is_refused_and_changes_nothing(
