@@ -213,11 +213,36 @@ def test_ctrl_c_at_any_time(smollm2_files: Any, delay: float) -> None:
         out, err = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.communicate()  # also after a time-out: no pipe and no child is left to the tests that follow
     if process.returncode == -signal.SIGINT:  # before our first line ran, the interpreter ends by itself
         pytest.skip("this machine had not begun to run tokenglass yet")
     assert process.returncode == 130
     assert err in (b"", b"tokenglass: stopped\n")
     assert out == b"" or out.startswith(b"Once upon")
+
+
+SWALLOWED = """
+import _thread, sys, time, weakref
+from tokenglass.cli.interrupts import heard_at_last
+
+class Thing:
+    pass
+
+heard_at_last()
+try:
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: _thread.interrupt_main())  # raised in here, it is swallowed
+    del thing
+    time.sleep(30)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_a_swallowed_ctrl_c_comes_again() -> None:
+    """Raised in a weak reference's callback, an interrupt only reaches `sys.unraisablehook`."""
+    ran = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, timeout=60, env=ENVIRONMENT)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, b"", b"")
 
 
 @posix

@@ -17,6 +17,9 @@ __all__ = ["main", "run"]
 
 def main() -> None:
     """Run the command line of this process and exit with its code."""
+    from tokenglass.cli.interrupts import heard_at_last
+
+    heard_at_last()
     try:
         code = run(sys.argv[1:])
     except KeyboardInterrupt:  # so early, or so late, that nothing was there to report it
