@@ -42,13 +42,16 @@ def document(capsys: pytest.CaptureFixture[str], *argv: str, code: int = 0) -> d
 
 def test_surprise_is_that_of_the_rows(capsys: pytest.CaptureFixture[str]) -> None:
     assert b"".join(cli_world.ENTRIES[i] for i in IDS) == TEXT.encode()
-    found = document(capsys, "score", "--text", TEXT, "--top", "2")
+    found = document(capsys, "score", "--text", TEXT, "--top", "2", "--no-bos")
     assert [row["id"] for row in found["rows"]] == IDS and found["complete"] is True
     expected = [bits(token, after) for after, token in pairwise(IDS)]
     # float32 logits of at most 6 carry 5e-7, the sums here and there float64
     assert [row["surprisal_bits"] for row in found["rows"][1:]] == pytest.approx(expected, abs=1e-5)
     assert found["bits"] == pytest.approx(sum(expected), abs=1e-4)
     assert all(len(row["top"]) == 2 for row in found["rows"][1:])
+    begun = document(capsys, "score", "--text", TEXT)  # by default the world's begin-of-text token goes first
+    assert [row["id"] for row in begun["rows"]] == [cli_world.EOS, *IDS] and begun["first_scored"] == 1
+    assert begun["rows"][1]["surprisal_bits"] == pytest.approx(bits(IDS[0], cli_world.EOS), abs=1e-5)
 
 
 @pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
@@ -121,8 +124,8 @@ def test_a_bar_follows(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     lines: list[str] = []
     monkeypatch.setattr(scoring, "passing", lines.append)
     assert run(["score", "--text", TEXT]) == 0
-    assert lines[-2:] == ["█" * 24 + f"  {len(IDS)} of {len(IDS)} tokens", ""]
-    assert lines[0].strip().endswith(f" 1 of {len(IDS)} tokens") and capsys.readouterr().err == ""
+    assert lines[-2:] == ["█" * 24 + f"  {1 + len(IDS)} of {1 + len(IDS)} tokens", ""]
+    assert lines[0].strip().endswith(f" 1 of {1 + len(IDS)} tokens") and capsys.readouterr().err == ""
 
 
 # ------------------------------------------------------------------------------------------------ compare

@@ -43,7 +43,7 @@ def remembers(ids: tuple[int, ...]) -> np.ndarray:
 
 
 def engine(rule: Any = halves, **options: Any) -> TableEngine:
-    return TableEngine(rule, 257, **{"bos_id": BOS, **options})
+    return TableEngine(rule, 257, **options)
 
 
 # ------------------------------------------------------------------------------------------ numbers
@@ -100,12 +100,16 @@ def test_the_impossible_is_infinite_and_flagged() -> None:
 
 
 def test_first_token_is_scored_from_bos() -> None:
-    plain, from_bos = (score(engine(), TOKENIZER, "ba", bos=bos) for bos in (False, True))
+    begins = engine(bos_id=BOS)
+    plain, from_bos = (score(begins, TOKENIZER, "ba", bos=bos) for bos in (False, True))
     assert plain.ids == [98, 97] and from_bos.ids == [BOS, 98, 97]
     assert plain.bits == pytest.approx(1, abs=1e-6) and from_bos.bits == pytest.approx(3, abs=1e-6)
     assert (plain.n_bytes, from_bos.n_bytes) == (1, 2)
     assert from_bos.rows[0].logprob is None and from_bos.rows[1].rank == 2
-    assert score(engine(), TOKENIZER, [BOS, 98, 97], bos=True).ids == [BOS, 98, 97]  # never twice
+    assert score(begins, TOKENIZER, [BOS, 98, 97], bos=True).ids == [BOS, 98, 97]  # never twice
+    assert score(begins, TOKENIZER, "ba").ids == from_bos.ids  # a model that has one begins with it
+    assert score(begins, TOKENIZER, [98, 97]).ids == [98, 97]  # ids are taken as they are
+    assert score(engine(), TOKENIZER, "ba").ids == [98, 97]
     with pytest.raises(ValueError, match="bos must be False for a model without"):
         score(engine(bos_id=None), TOKENIZER, "ba", bos=True)
 
@@ -123,7 +127,7 @@ def test_ids_are_scored_as_they_are() -> None:
     [("", False, 0, 0), ("", True, 1, 0), ("a", False, 1, 0), ("a", True, 2, 1), ([], False, 0, 0)],
 )
 def test_hardly_any_text(text: Any, bos: bool, rows: int, scored: int) -> None:
-    got = score(engine(), TOKENIZER, text, bos=bos)
+    got = score(engine(bos_id=BOS), TOKENIZER, text, bos=bos)
     assert (len(got.rows), got.n_scored) == (rows, scored)
     assert (
         (got.first_scored is None) == (got.perplexity is None) == (got.bits_per_byte is None) == (not scored)
@@ -324,7 +328,7 @@ def test_options_refused(prompt: list[int], options: Any, error: type[Exception]
 NASTY = "a\x1b[31m\u202e👍<b>&amp;\n\t" + "x" * 30
 SHOWN: dict[str, Shown] = {
     "nasty": score(engine(remembers), TOKENIZER, NASTY),
-    "bos": score(engine(remembers), TOKENIZER, "ab", bos=True),
+    "bos": score(engine(remembers, bos_id=BOS), TOKENIZER, "ab"),
     "long": score(engine(remembers), TOKENIZER, [97 + n % 20 for n in range(500)], window=100),
     "options": score_options(engine(remembers), TOKENIZER, [97, 10], [NASTY, "b", " b", "bc", "x" * 70]),
 }

@@ -196,6 +196,11 @@ def _score(made: Parser) -> None:
         help="likeliest tokens to keep for each place (5); the table shows up to 3 others",
     )
     made.add_argument(
+        "--no-bos",
+        action="store_true",
+        help="no begin-of-text token in front of the text; nothing then predicts its first token",
+    )
+    made.add_argument(
         "--options",
         action="append",
         default=[],

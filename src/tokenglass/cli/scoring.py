@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 from argparse import Namespace
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.app import MOST_TYPED, as_text, load_model, typed_text
 from tokenglass.cli.outcome import INTERRUPTED, OK
@@ -13,13 +11,8 @@ from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.scoring import Scoring, score_chunks
 from tokenglass.text import safe_line
-from tokenglass.types import Score
-from tokenglass.types.scores import ScoreColumns
 from tokenglass.views.figures import bar, count
 from tokenglass.views.layout import blocks
-
-if TYPE_CHECKING:
-    from tokenglass.model import Model
 
 BAR = 24  # cells
 
@@ -35,11 +28,12 @@ def run(given: Namespace) -> int:
         else:
             Screen().show(blocks(scores))
         return OK
-    scoring = score_chunks(model.engine, model.tokenizer, text, top=given.top)
+    bos = False if given.no_bos else None
+    scoring = score_chunks(model.engine, model.tokenizer, text, top=given.top, bos=bos)
     stopped = _stopped(scoring)
     if stopped and scoring.n_done < 2:  # nothing predicts the first id
         raise KeyboardInterrupt
-    score = _so_far(model, scoring) if stopped else scoring.score
+    score = scoring.so_far() if stopped else scoring.score
     if given.json:
         print_json({"model": model.info.name, "complete": not stopped, **score.to_dict()})
     else:
@@ -83,13 +77,3 @@ def _stopped(scoring: Scoring) -> bool:
     finally:
         passing("")
     return False
-
-
-def _so_far(model: Model, scoring: Scoring) -> Score:
-    """The score of those tokens that are done, as of a text that ends there."""
-    whole, done = scoring._score, scoring.n_done
-    columns: dict[str, Any] = {
-        item.name: getattr(whole.columns, item.name)[:done] for item in fields(ScoreColumns)
-    }
-    begun = score_chunks(model.engine, model.tokenizer, whole.ids[:done], window=whole.window)
-    return replace(begun._score, columns=ScoreColumns(**columns))

@@ -42,7 +42,7 @@ def score_chunks(
     top: int = 5,
     window: int | None = None,
     stride: int | None = None,
-    bos: bool = False,
+    bos: bool | None = None,
     add_special_tokens: bool = True,
     parse_special: bool = False,
 ) -> Scoring:
@@ -58,7 +58,8 @@ def score_chunks(
         stride: by how much each window begins after the one before, in [1, window]; a token then has at least
             window - stride + 1 tokens before it. None takes half the window.
         bos: put the model's begin-of-text token in front where the tokenizer does not, so that the first
-            token of the text is scored too. Otherwise nothing predicts it and its numbers are None. Later
+            token of the text is scored too; without it nothing predicts that token and its numbers are None.
+            None does so for a text and a model that has such a token, and leaves ids as they are. Later
             windows begin in mid-text, without it.
         add_special_tokens: add what the model's tokenizer adds to a text.
         parse_special: read `<|im_end|>` and the like in a text as control tokens.
@@ -69,6 +70,8 @@ def score_chunks(
             has none.
     """
     info = engine.info
+    if bos is None:
+        bos = isinstance(text, str) and info.bos_id is not None
     if isinstance(text, str):
         tokens = tokenizer.encode(
             text, add_special_tokens=add_special_tokens, parse_special=parse_special
@@ -78,15 +81,19 @@ def score_chunks(
         ids = checked_ids(text, info.vocab_size)
         text = tokenizer.decode(ids)
         n_bytes = sum(_text_bytes(tokenizer.token(token_id)) for token_id in ids[0 if bos else 1 :])
+    added = False
     if bos:
         if info.bos_id is None:
             raise ValueError("bos must be False for a model without a begin-of-text token, got True")
-        if ids[:1] != (info.bos_id,):
+        if added := ids[:1] != (info.bos_id,):
             ids = (info.bos_id, *ids)
     if top < 0:
         raise ValueError(f"top must be at least 0, got {top}")
     window, stride = _windowing(len(ids) - 1, info.context_length, window, stride)
-    return Scoring(engine, tokenizer, text, ids, n_bytes, min(top, info.vocab_size), window, stride)
+    whole = Score(
+        text, ScoreColumns.unscored(ids, min(top, info.vocab_size)), tokenizer, n_bytes, window, stride
+    )
+    return Scoring(engine, tokenizer, ids, whole, int(added))
 
 
 class Scoring:
@@ -98,19 +105,11 @@ class Scoring:
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        tokenizer: Tokenizer,
-        text: str,
-        ids: Ids,
-        n_bytes: int,
-        top: int,
-        window: int,
-        stride: int | None,
+        self, engine: Engine, tokenizer: Tokenizer, ids: Ids, whole: Score, text_begins: int
     ) -> None:
         self._engine, self._tokenizer, self._ids = engine, tokenizer, ids
-        self._columns = ScoreColumns.unscored(ids, top)
-        self._score = Score(text, self._columns, tokenizer, n_bytes, window, stride)
+        self._score, self._columns = whole, whole.columns
+        self._begins = text_begins
         self._pieces = self._run()
         self.n_tokens, self.n_done = len(ids), 0
 
@@ -119,6 +118,14 @@ class Scoring:
 
     def __next__(self) -> ScoreRows:
         return next(self._pieces)
+
+    def so_far(self) -> Score:
+        """The score of what is done, as of a text that ends there."""
+        whole, ids, done = self._score, self._ids, self.n_done
+        n_bytes = sum(_text_bytes(self._tokenizer.token(token_id)) for token_id in ids[1:done])
+        stride = whole.stride if done - 1 > whole.window else None
+        text = self._tokenizer.decode(list(ids[self._begins : done]))
+        return Score(text, self._columns.first(done), self._tokenizer, n_bytes, whole.window, stride)
 
     @property
     def score(self) -> Score:

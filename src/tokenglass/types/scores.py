@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from math import exp, inf, log
 from typing import TYPE_CHECKING, Any, overload
@@ -112,6 +112,10 @@ class ScoreColumns:
             top_ids=np.full((size, k), -1, dtype=np.int64),
             top_logits=np.zeros((size, k), dtype=np.float32),
         )
+
+    def first(self, n: int) -> ScoreColumns:
+        """The columns of the first n tokens."""
+        return ScoreColumns(**{item.name: getattr(self, item.name)[:n] for item in fields(self)})
 
     def row(self, index: int, vocabulary: Vocabulary) -> ScoreRow:
         """One token's numbers."""
