@@ -51,7 +51,7 @@ class TableEngine:
             context_length=context_length,
             eos_ids=eos_ids,
             bos_id=bos_id,
-            capabilities=frozenset({"logits", "tree"}),
+            capabilities=frozenset({"logits", "positions"}),
         )
 
     @property
