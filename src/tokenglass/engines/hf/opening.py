@@ -123,9 +123,19 @@ def _config(config: Mapping[str, Any], name: str) -> Any:
             f"{shown(name)}: transformers {transformers.__version__} knows no model_type "
             f"{shown(str(family))}; a later version might"
         )
-    fields = {key: value for key, value in config.items() if key not in IMPLEMENTATIONS}
+    fields = {key: _plain(value) for key, value in config.items() if key not in IMPLEMENTATIONS}
     with _mapped(name), _quiet():
         return kinds[family].from_dict(fields)
+
+
+def _plain(value: Any) -> Any:
+    """A field with its infinities, which transformers writes as {"__float__": "Infinity"}."""
+    if isinstance(value, dict):
+        infinite = value.get("__float__")
+        if len(value) == 1 and infinite in ("Infinity", "-Infinity"):
+            return float(str(infinite))
+        return {key: _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list) else value
 
 
 def _loaded(files: ModelFiles, folder: str, dtype: torch.dtype, options: Mapping[str, Any]) -> Any:
@@ -137,7 +147,9 @@ def _loaded(files: ModelFiles, folder: str, dtype: torch.dtype, options: Mapping
                 model = transformers.AutoModelForCausalLM.from_pretrained(
                     folder, **common, **options, attn_implementation=attention
                 )
-            return model if isinstance(model, tuple) else (model, {})
+            loaded = model if isinstance(model, tuple) else (model, {})
+            if attention == ATTENTION[-1] or loaded[0]._can_set_attn_implementation():
+                return loaded  # an older one cannot be asked whether its fused kernel is right, see `trial`
         except ModelUnsupported as error:
             if attention == ATTENTION[-1] or "attention" not in str(error):
                 raise

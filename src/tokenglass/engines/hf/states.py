@@ -66,10 +66,13 @@ class StateMemory:
             cache = copy.deepcopy(self._states[begun])
             rows = self._stepwise(ids, len(begun), cache, need)
         else:
-            cache = DynamicCache(config=self._network.config)
+            # A single token looks like a step: some models (RecurrentGemma in transformers 5.23) would then go
+            # on from whatever they read last. Without a cache it is a text.
+            cache = DynamicCache(config=self._network.config) if len(ids) > 1 else None
             rows = self._network([ids], need, cache)
             self.tokens_run += len(ids)
-        self._keep(ids, cache)
+        if cache is not None:
+            self._keep(ids, cache)
         return rows
 
     def _stepwise(self, ids: Ids, start: int, cache: Any, need: Need) -> Rows:

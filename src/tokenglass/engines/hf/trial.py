@@ -169,6 +169,7 @@ def _is_faithful(memory: Memory, network: Network, ids: Ids, want: Floats, near:
     """Whether a text that is written, rewound and forked has the numbers of one read whole."""
     fork = (*ids[:2], ids[4])
     try:
+        first = memory.answers([Prefix(ids[:1])], Need())[0]
         began = memory.answers([Prefix(ids[:3])], Need())[0]
         grown = memory.answers([Prefix(ids, began.node)], Need(2))[0]
         forked = memory.answers([Prefix(fork, began.node)], Need())[0]
@@ -177,7 +178,8 @@ def _is_faithful(memory: Memory, network: Network, ids: Ids, want: Floats, near:
     except (EngineError, TypeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError):
         return False  # another kind of cache than it says
     alone = network([fork], Need()).logits[0]
-    pairs = ((began, want[2:3]), (grown, want[3:]), (forked, alone), (again, want[2:4]), (end, want[4:]))
+    pairs = [(first, want[:1]), (began, want[2:3]), (grown, want[3:])]
+    pairs += [(forked, alone), (again, want[2:4]), (end, want[4:])]
     return all(np.abs(answer.logits - rows).max() <= near for answer, rows in pairs)
 
 
