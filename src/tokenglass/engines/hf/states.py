@@ -66,8 +66,8 @@ class StateMemory:
             cache = copy.deepcopy(self._states[begun])
             rows = self._stepwise(ids, len(begun), cache, need)
         else:
-            # A single token looks like a step: some models (RecurrentGemma in transformers 5.23) would then go
-            # on from whatever they read last. Without a cache it is a text.
+            # A single token looks like a step: some models (RecurrentGemma in transformers 5.23) would go on
+            # from whatever they read last. Without a cache it is a text.
             cache = DynamicCache(config=self._network.config) if len(ids) > 1 else None
             rows = self._network([ids], need, cache)
             self.tokens_run += len(ids)
