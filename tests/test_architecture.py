@@ -57,6 +57,8 @@ THIRD = {
     "showcase",
     "scoring",
     "comparing",
+    "prompting",
+    "batching",
 }
 TOP = {"cli", "explore", "__main__"}
 MAY_IMPORT = {
