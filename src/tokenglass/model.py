@@ -277,12 +277,10 @@ class Model:
         errors: Literal["raise", "return"] = "raise",
         **config: Any,
     ) -> Iterator[Any]:
-        """Results for many prompts, in their order: what the single calls would give, in fewer runs of the model.
-
-        Prompts with a common beginning run side by side, so that it is read once. `prompts` may be endless.
+        """Results for many prompts, in their order: those of the single calls, in fewer runs of the model.
 
         Args:
-            prompts: texts, ids or messages; or dicts with "prompt" and keywords of its own.
+            prompts: texts, ids or messages, or dicts with "prompt" and keywords of its own; may be endless.
             task: "next" (`next_tokens`), "score", "generate", "strategies" or "candidates" (`score_options`).
             lookahead: prompts read ahead at a time, and results kept in memory at most.
             errors: "raise" stops at the first prompt that fails; "return" puts its exception in its place.

@@ -1,7 +1,7 @@
 """The folder that a run writes: parts that are whole or not there, and a manifest of what makes them.
 
-A part is written under another name, synced and renamed, so a killed run leaves whole parts only. The manifest
-says from which input and with which settings they came; whoever goes on must mean the same.
+A part is written under another name, synced and renamed, so a killed run leaves whole parts only. The
+manifest says from which input and with which settings they came; whoever goes on must mean the same.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Folder:
 def _differs(path: Path, name: str, there: Any, here: Any) -> str:
     if isinstance(there, dict) and isinstance(here, dict):
         key = next(k for k in [*there, *here] if there.get(k) != here.get(k))
-        return _differs(path, f"{name}.{key}", there.get(key), here.get(key))
+        return _differs(path, key if name == "config" else f"{name} {key}", there.get(key), here.get(key))
     before, now = (shown(json.dumps(value), 60)[1:-1] for value in (there, here))
     return (
         f"{shown(str(path), 200)} was begun with {name} {before}, and now it is {now}; "

@@ -1,8 +1,8 @@
 """Many calls side by side over one engine: what they ask for at one time is computed in one run.
 
-Each call runs in a thread of its own, as it would alone: searches, chains and tables know nothing of it. The
-threads take turns, one at a time and in a fixed order, so that the same calls always make the same runs of the
-model, and nothing but the engine ever sees two of them at once.
+Each call runs in a thread of its own, as it would alone: searches, chains and tables know nothing of it.
+The threads take turns, one at a time and in a fixed order, so that the same calls always make the same runs
+of the model, and nothing but the engine ever sees two of them at once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from tokenglass.engines.base import Batches, Engine, Floats, Forward, Prefix
 from tokenglass.types import EngineInfo
 
 Key = tuple[int, tuple[int, ...], int]  # of what one run gives: last, layers, hidden_last
-MOST_LINE = 512  # ids of a text whose positions are read together with other texts; a longer one is read alone
+MOST_LINE = (
+    512  # ids of a text whose positions are read together with other texts; a longer one is read alone
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class Gathering:
         job: Job | None = getattr(self._mine, "job", None)
         if job is None:  # after the call, when a step is asked for its account
             return self._engine.forward(prefixes, last=last, layers=layers, hidden_last=hidden_last)
-        return self._asked(job, Ask(tuple(prefixes), (last, tuple(layers), hidden_last)))
+        forward: Forward = self._asked(job, Ask(tuple(prefixes), (last, tuple(layers), hidden_last)))
+        return forward
 
     def unembed(self, hidden: Floats, *, norm: bool) -> Floats:
         """As the engine's own."""

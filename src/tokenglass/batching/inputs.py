@@ -1,7 +1,7 @@
 """Rows of a file as prompts: text lines, JSON Lines, CSV, Parquet, and OpenAI's batch file.
 
-A row is numbered by its place, from 0; that number is what a resumed run knows it by. What is wrong with a row
-is said of that row. Knows nothing about models.
+A row is numbered by its place, from 0; that number is what a resumed run knows it by. What is wrong with a
+row is said of that row. Knows nothing about models.
 """
 
 from __future__ import annotations
@@ -55,6 +55,11 @@ class Record:
     error: str = ""
     body: Mapping[str, Any] | None = None
     url: str = ""
+
+    @property
+    def luck(self) -> str:
+        """What its seed is made from where its place means nothing: its name, or else its prompt."""
+        return self.id if self.id != str(self.row) else json.dumps(self.prompt, default=str)
 
 
 @dataclass(frozen=True)
@@ -118,7 +123,9 @@ def _said(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise BatchError(f"{shown(str(path), 200)} cannot be read ({cause(error)}); check the path") from error
+        raise BatchError(
+            f"{shown(str(path), 200)} cannot be read ({cause(error)}); check the path"
+        ) from error
 
 
 # --------------------------------------------------------------------------------------------- raw rows
@@ -193,7 +200,9 @@ def _refusing(parse: Callable[[int, Any], Record]) -> Callable[[int, Any], Recor
             return Record(row, str(row), error="not UTF-8; convert it first, for example with iconv -t UTF-8")
         except json.JSONDecodeError as error:
             return Record(row, str(row), error=f"not JSON: {error.msg} at character {error.pos + 1}")
-        except (ValueError, TypeError, RecursionError) as error:
+        except RecursionError:
+            return Record(row, str(row), error="nested too deeply")
+        except (ValueError, TypeError) as error:
             return Record(row, str(row), error=str(error))
 
     return parsed
@@ -240,7 +249,7 @@ def _from_values(row: int, values: Mapping[str, Any]) -> Record:
     name = str(values.get("id", row))
     if column is None:
         return Record(row, name, error=f"no prompt: none of {', '.join(PROMPTS)} is there")
-    config = values.get("config") or {}
+    config = values.get("config", {})
     config = json.loads(config) if isinstance(config, str) else config
     if not isinstance(config, dict):
         return Record(row, name, error=f"config must be an object of keywords, got {type(config).__name__}")
@@ -256,6 +265,11 @@ def _from_openai(row: int, line: bytes) -> Record:
     if values.get("method", "POST") != "POST":
         return Record(row, name, error=f"method must be POST, got {values['method']!r}", url=url)
     return Record(row, name, body=values["body"], url=url)
+
+
+def record_of(row: int, values: Mapping[str, Any]) -> Record:
+    """A row of named values that comes from no file of ours; what is wrong with it is said of it."""
+    return _PARSERS["parquet"](row, values)
 
 
 _PARSERS: Mapping[Format, Callable[[int, Any], Record]] = {

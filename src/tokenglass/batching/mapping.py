@@ -9,8 +9,6 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from tokenglass.batching.gathering import Gathering
 from tokenglass.batching.tasks import Task, check, task_named
 
@@ -47,7 +45,9 @@ def mapped(
     """Results for many prompts, in their order; see `Model.map`."""
     chosen = task_named(task)
     if isinstance(prompts, str | bytes | Mapping):
-        raise TypeError(f"prompts must be several prompts, got one {type(prompts).__name__}; put it in a list")
+        raise TypeError(
+            f"prompts must be several prompts, got one {type(prompts).__name__}; put it in a list"
+        )
     if errors not in ("raise", "return"):
         raise ValueError(f"errors must be 'raise' or 'return', got {errors!r}")
     if isinstance(lookahead, bool) or not isinstance(lookahead, int) or lookahead < 1:
@@ -106,10 +106,15 @@ def outcomes(
 
     gathering = Gathering(model.engine)
     shared = Model(gathering, model.tokenizer, model.generation_defaults)
-    known = [_ids(model, task, request) for request in requests]
-    yield from ((i, ids) for i, ids in enumerate(known) if isinstance(ids, Exception))
+    known: dict[int, tuple[int, ...]] = {}
+    for i, request in enumerate(requests):
+        ids = _ids(model, task, request)
+        if isinstance(ids, Exception):
+            yield i, ids
+        else:
+            known[i] = ids
     # in order of their ids, prompts with a common beginning are neighbours and run side by side
-    order = sorted((i for i, ids in enumerate(known) if isinstance(ids, tuple)), key=lambda i: known[i])
+    order = sorted(known, key=known.__getitem__)
     calls = (partial(_finished, shared, task, requests[i], known[i], finish) for i in order)
     for job in gathering.run(calls, task.width):
         if isinstance(job.result, BaseException) and not isinstance(job.result, Exception):

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 COMPLETIONS, CHAT = "/v1/completions", "/v1/chat/completions"
 MAX_TOKENS = 16  # of a completion that does not say; a chat may fill the context
 # body -> keyword; both sides mean the same in the preset of vLLM
-_SAME = ("temperature", "top_p", "seed", "presence_penalty", "frequency_penalty", "logit_bias", "min_p", "top_k")
+_SAME = (
+    "temperature",
+    "top_p",
+    "seed",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "min_p",
+    "top_k",
+)
 _OTHER = {"n": "num_return_sequences", "stop": "stop_strings", "max_tokens": "max_new_tokens"}
 _OTHER |= {"max_completion_tokens": "max_new_tokens", "repetition_penalty": "repetition_penalty"}
 _READ = frozenset({"prompt", "messages", "logprobs", "top_logprobs", "echo"})

@@ -28,7 +28,10 @@ def read(path: Path) -> Iterator[Mapping[str, Any]]:
 def write(columns: Mapping[str, Kind], rows: Sequence[Row], path: Path) -> None:
     """Rows as a file that another run with the same rows would write byte for byte."""
     pyarrow, parquet = _pyarrow()
-    parquet.write_table(table(columns, rows), path, compression="zstd")
+    whole = pyarrow.BufferOutputStream()  # a full disk is better told by Python than by Arrow
+    parquet.write_table(table(columns, rows), whole, compression="zstd")
+    with open(path, "xb") as file:
+        file.write(whole.getvalue())
 
 
 def table(columns: Mapping[str, Kind], rows: Sequence[Row]) -> Any:

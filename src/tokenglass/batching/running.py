@@ -1,7 +1,7 @@
 """A run over a file of prompts: part by part, each made from a cold start, so that a part is always the same.
 
-The unit is the part: a range of rows that is computed in one go and written whole. A run that was killed makes
-the missing parts; since each begins with an empty cache, they come out as they would have without the kill.
+The unit is the part: a range of rows that is computed in one go and written whole. A run that was killed
+makes the missing parts; since each begins with an empty cache, they come out as they would have without it.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ def run_part(
 
 
 def _begun(record: Record) -> Row:
-    prompt = record.prompt if record.body is None else (record.body.get("messages") or record.body.get("prompt"))
+    prompt = (
+        record.prompt if record.body is None else (record.body.get("messages") or record.body.get("prompt"))
+    )
     text = prompt if isinstance(prompt, str) else json.dumps(prompt, default=str)
     return {"row": record.row, "id": _utf8(record.id), "prompt": None if prompt is None else _utf8(text)}
 
@@ -139,9 +141,9 @@ def _request(batch: Batch, record: Record) -> Request:
     return Request(prompt, keywords)
 
 
-def seed_of(seed: int, row: int) -> int:
+def seed_of(seed: int, row: int | str) -> int:
     """A row's own seed, below 2**32 as every preset takes it: the same in every run, shard and order."""
-    return int.from_bytes(hashlib.blake2b(f"{seed} {row}".encode(), digest_size=4).digest())
+    return int.from_bytes(hashlib.blake2b(f"{seed} {row}".encode(), digest_size=4).digest(), "big")
 
 
 def said(error: Exception) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.config import resolve
 from tokenglass.types import Generation, NextTokens, OptionScores, Score, Showcase
 from tokenglass.types import Sequence as Written
 
@@ -59,6 +60,24 @@ def task_named(name: str) -> Task:
     raise ValueError(f"task must be one of {', '.join(TASKS)}, got {name!r}{hint}")
 
 
+def check_names(task: Task, keywords: Mapping[str, Any]) -> None:
+    """Refuse keywords that mean nothing with any model; see `check`."""
+    config = {name: value for name, value in keywords.items() if name not in task.own}
+    config.pop("chat_template_kwargs", None)
+    if task.name == "strategies":
+        from tokenglass.showcase import chosen_names, shared_config
+
+        shared_config(config)
+        chosen_names(keywords.get("names"))
+    elif task.configured:
+        resolve({name: value for name, value in config.items() if name != "assistant_model"})
+    elif config:
+        name = next(iter(config))
+        near = difflib.get_close_matches(name, task.own, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(task.own))}"
+        raise TypeError(f"task {task.name!r} takes no keyword {name!r}; {hint}")
+
+
 def check(model: Model, task: Task, keywords: Mapping[str, Any]) -> None:
     """Refuse keywords that no prompt could be run with.
 
@@ -67,19 +86,11 @@ def check(model: Model, task: Task, keywords: Mapping[str, Any]) -> None:
         ValueError: a value outside its interval, or keywords that exclude each other.
         Unsupported: a keyword that is refused, with the reason.
     """
-    config = {name: value for name, value in keywords.items() if name not in task.own}
-    if task.name == "strategies":
-        from tokenglass.showcase import chosen_names, shared_config
-
-        shared_config(config)
-        chosen_names(keywords.get("names"))
-    elif task.configured:
-        model.chain(**{name: value for name, value in config.items() if name != "chat_template_kwargs"})
-    elif config:
-        name = next(iter(config))
-        near = difflib.get_close_matches(name, task.own, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(task.own))}"
-        raise TypeError(f"task {task.name!r} takes no keyword {name!r}; {hint}")
+    if task.name == "strategies" or not task.configured:
+        check_names(task, keywords)
+        return
+    own = task.own | {"chat_template_kwargs"}
+    model.chain(**{name: value for name, value in keywords.items() if name not in own})
 
 
 def _next(model: Model, prompt: Any, keywords: Mapping[str, Any]) -> NextTokens:

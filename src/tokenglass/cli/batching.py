@@ -53,7 +53,7 @@ def run(given: Namespace) -> int:
     task = task_named(_task_of(given, source, form))
     own = _own(given, task.name)
     _refuse_keywords(given, task.configured, task.name)
-    named = dict(given.config)  # before a model that drafts stands in the place of its name
+    named = {**given.config, **own}  # before a model that drafts stands in the place of its name
     model = load_model(given)
     keywords = {**given.config, **own}
     check(model, task, keywords)
@@ -63,12 +63,19 @@ def run(given: Namespace) -> int:
     folder = Folder(given.output, form, asked.n_parts)
     shard = given.shard or (1, 1)
     with folder.locked("{}-of-{}".format(*shard)):
-        manifest = folder.settled(_manifest(asked, {**named, **own}, given, model))
+        manifest = folder.settled(_manifest(asked, named, given, model))
         batch = _as_begun(asked, manifest)
-        return _run(given, model, batch, folder, shard)
+        return _run(given, model, batch, named, folder, shard)
 
 
-def _run(given: Namespace, model: Model, batch: Batch, folder: Folder, shard: tuple[int, int]) -> int:
+def _run(
+    given: Namespace,
+    model: Model,
+    batch: Batch,
+    named: Mapping[str, Any],
+    folder: Folder,
+    shard: tuple[int, int],
+) -> int:
     done, stopped, started = Count(), False, time.perf_counter()
     mine = batch.parts_of_shard(*shard)
     missing = [part for part in mine if not folder.has(part)]
@@ -77,7 +84,7 @@ def _run(given: Namespace, model: Model, batch: Batch, folder: Folder, shard: tu
     with bar(batch.task.name, unit="rows") as progress:
         seen = itertools.count(done.before + 1)
         if given.ray:
-            work = _on_ray(given, batch, folder, missing)
+            work = _on_ray(given, replace(batch, keywords=named), folder, missing)
         else:
             work = _here(model, batch, folder, missing, lambda: progress.advance(next(seen), total))
         try:
@@ -151,9 +158,7 @@ def _refuse_keywords(given: Namespace, configured: bool, task: str) -> None:
         raise UsageError(f"{name} is a decoding option, and --task {task} decodes nothing; leave it out")
 
 
-def _manifest(
-    batch: Batch, keywords: Mapping[str, Any], given: Namespace, model: Model
-) -> dict[str, Any]:
+def _manifest(batch: Batch, keywords: Mapping[str, Any], given: Namespace, model: Model) -> dict[str, Any]:
     """What makes the parts, as values."""
     info = model.info
     return {
@@ -209,4 +214,6 @@ def _report(
     if stopped:
         note("stopped; the same command goes on where it was")
     state = "" if complete or stopped else "; other shards are not done yet"
-    Screen().show([Line(f"{count(done.done, 'row')} in {safe_line(given.output)}{wrong}{before}{speed}{state}")])
+    Screen().show(
+        [Line(f"{count(done.done, 'row')} in {safe_line(given.output)}{wrong}{before}{speed}{state}")]
+    )

@@ -97,8 +97,8 @@ class Engine(Protocol):
 class Batches(Protocol):
     """What an engine may offer besides, for many prompts in a row.
 
-    Such an engine keeps what it made of each position, so that logits of one that was read before cost no more
-    than the head.
+    Such an engine keeps what it made of each position, so that logits of one that was read before cost no
+    more than the head.
     """
 
     def begin_batch(self) -> None:
