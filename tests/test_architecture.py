@@ -57,6 +57,9 @@ THIRD = {
     "showcase",
     "scoring",
     "comparing",
+    "prompting",
+    "batching",
+    "ray",
 }
 TOP = {"cli", "explore", "__main__"}
 MAY_IMPORT = {
@@ -92,8 +95,9 @@ HEAVY = {
     },
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
-    "filelock": {"files.cache", "traces.storage"},
-    "pyarrow": {"traces.arrow"},  # the optional extra for Parquet and Arrow
+    "filelock": {"files.cache", "traces.storage", "batching.folder"},
+    "pyarrow": {"traces.arrow", "batching.parquet"},  # the optional extra for Parquet and Arrow
+    "ray": {"ray"},  # the optional extra for clusters
     "torch": {"select.torch", "stages.foreign", "search.drawing"},  # draws and processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
     "transformers": set(),

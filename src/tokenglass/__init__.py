@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tokenglass.comparing import compare
     from tokenglass.config import GenerationConfig
     from tokenglass.errors import (
+        BatchError,
         ContextOverflow,
         EngineError,
         MissingDependency,
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Account",
+    "BatchError",
     "Candidate",
     "Chain",
     "ChainStage",
@@ -91,8 +93,8 @@ __all__ = [
     "open_session",
 ]
 
-_ERRORS = "ContextOverflow EngineError MissingDependency ModelDamaged ModelNotFound ModelUnsupported "
-_ERRORS += "NoTokenAllowed RemoteError TokenglassError TraceError Unsupported"
+_ERRORS = "BatchError ContextOverflow EngineError MissingDependency ModelDamaged ModelNotFound "
+_ERRORS += "ModelUnsupported NoTokenAllowed RemoteError TokenglassError TraceError Unsupported"
 _TYPES = "Account Candidate Chain ChainStage Effect EngineInfo Generation NextTokens Removal Sequence Stage "
 _TYPES += "Step Token Tokenization"
 _HOMES = {
@@ -112,6 +114,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used (PEP 562)."""
+    if name == "ray":  # tg.ray.map, without an import of its own
+        return import_module("tokenglass.ray")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'tokenglass' has no attribute {name!r}")

@@ -11,6 +11,7 @@ TokenglassError
 │   └── RemoteError             a model server failed or lied
 ├── Unsupported                 this engine lacks a capability that the call needs
 ├── TraceError                  a trace could not be read or written
+├── BatchError                  the input or the folder of a batch cannot be used; says why
 └── NoTokenAllowed              every token of a step was banned
 ```
 
@@ -76,6 +77,10 @@ class Unsupported(TokenglassError):
 
 class TraceError(TokenglassError):
     """A trace file could not be read, written or trusted."""
+
+
+class BatchError(TokenglassError):
+    """The input of a batch cannot be read, or its folder belongs to another run."""
 
 
 class NoTokenAllowed(TokenglassError):

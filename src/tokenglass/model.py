@@ -5,8 +5,8 @@ Turns prompts into ids and ids into results; the computing is the engine's, the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,31 +110,9 @@ class Model:
         Raises:
             ValueError: an empty prompt and no begin-of-text token, or an id outside the vocabulary.
         """
-        if isinstance(prompt, bytes | bytearray | Mapping) or not isinstance(prompt, Sequence | np.ndarray):
-            raise TypeError(
-                f"a prompt is a text, a list of token ids or a list of messages, got {type(prompt).__name__}"
-            )
-        if isinstance(prompt, str) or (len(prompt) and isinstance(prompt[0], Mapping)):
-            ids = self.tokenize(prompt, chat_template_kwargs=chat_template_kwargs).ids  # type: ignore[arg-type]
-        else:
-            ids = [self._checked_id(token) for token in prompt]
-        if not ids:
-            if self.info.bos_id is None:
-                raise ValueError(
-                    "the prompt is empty and this model has no begin-of-text token; "
-                    "type at least one character"
-                )
-            ids = [self.info.bos_id]
-        return tuple(ids)
+        from tokenglass.prompting import prompt_ids
 
-    def _checked_id(self, token: Any) -> int:
-        if isinstance(token, bool) or not isinstance(token, int | np.integer):
-            raise TypeError(
-                f"a prompt is a text, a list of token ids or a list of messages, got {token!r} in it"
-            )
-        if not 0 <= token < self.info.vocab_size:
-            raise ValueError(f"token id must be in [0, {self.info.vocab_size - 1}], got {token}")
-        return int(token)
+        return prompt_ids(self, prompt, chat_template_kwargs)
 
     # --------------------------------------------------------------- logits
 
@@ -289,6 +267,28 @@ class Model:
 
         ids = self.prompt_ids(prompt)
         return score_options(self.engine, self.tokenizer, ids, options, space_variants=space_variants)
+
+    def map(
+        self,
+        prompts: Iterable[Any],
+        task: str = "next",
+        *,
+        lookahead: int = 128,
+        errors: Literal["raise", "return"] = "raise",
+        **config: Any,
+    ) -> Iterator[Any]:
+        """Results for many prompts, in their order: those of the single calls, in fewer runs of the model.
+
+        Args:
+            prompts: texts, ids or messages, or dicts with "prompt" and keywords of its own; may be endless.
+            task: "next" (`next_tokens`), "score", "generate", "strategies" or "candidates" (`score_options`).
+            lookahead: prompts read ahead at a time, and results kept in memory at most.
+            errors: "raise" stops at the first prompt that fails; "return" puts its exception in its place.
+            **config: keywords of the single call.
+        """
+        from tokenglass.batching import mapped
+
+        return mapped(self, prompts, task, lookahead=lookahead, errors=errors, **config)
 
     def chain(self, **config: Any) -> Chain:
         """The stages in force under a configuration, in order, with where each value came from.

@@ -174,6 +174,7 @@ _COMMANDS: Mapping[str, Callable[[Namespace], int]] = {
 _ELSEWHERE = {  # the module of a command that is not called like it, and the function there
     "score": ("scoring", "run"),
     "compare": ("comparing", "run"),
+    "batch": ("batching", "run"),
     "open": ("traces", "open_trace"),
     "replay": ("traces", "replay_trace"),
     "export": ("exporting", "run"),

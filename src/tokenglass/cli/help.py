@@ -10,6 +10,7 @@ tokenglass shows how a language model writes, one token at a time.
   tokenglass strategies PROMPT   one prompt under every decoding strategy, and where each parts from greedy
   tokenglass score FILE          how surprising each token of a text is; --text TEXT, --options " Yes"
   tokenglass compare A B         two prompts, or PROMPT --a top_k=5 --b top_p=0.9, or --with-model NAME
+  tokenglass batch IN -o OUT     every row of a file, on one machine or on Ray; goes on where it was stopped
   tokenglass open TRACE          a session kept by --save FILE: its tree; on a terminal, go on with it
   tokenglass replay TRACE        write it again and say whether every number comes out the same
   tokenglass export TRACE -o F   its rows as .csv, .jsonl or .parquet; its tree as .md, .dot or .svg

@@ -22,6 +22,7 @@ SUMMARIES = {
     "strategies": "Write on after PROMPT with every strategy, and show where each parts from greedy.",
     "score": "Show how surprising each token of a text is to the model; or how probable continuations are.",
     "compare": "Show how far two prompts, two configurations or two models lie apart, and where.",
+    "batch": "Ask the same of every row of a file; a run that was stopped goes on where it was.",
     "open": "Show the tree of a kept session; on a terminal, then go on where it stood, in the same file.",
     "replay": "Write a kept session again, token by token, and compare every number with its record.",
     "export": "Write the rows of a kept session, or of another program's response, to a file.",
@@ -227,6 +228,29 @@ def _compare(made: Parser) -> None:
     made.add_argument("-n", type=_positive, default=10, metavar="N", help="tokens that moved most (10)")
 
 
+def _batch(made: Parser) -> None:
+    made.usage = "%(prog)s [options] IN -o OUT"
+    made.add_argument("input", metavar="IN", help="a .txt, .jsonl, .csv or .parquet file, or OpenAI's .jsonl")
+    made.add_argument("-o", "--output", required=True, metavar="OUT", help="a folder: new, or to go on with")
+    tasks = ("next", "score", "generate", "strategies", "candidates")
+    made.add_argument("--task", choices=tasks, help="what is asked of each row (next)")
+    made.add_argument("-n", type=_positive, metavar="N", help="next: rows of each table (10)")
+    made.add_argument("--position", type=_index, metavar="I", help="next: after which token (-1)")
+    made.add_argument("--top", type=_whole, metavar="K", help="score: likeliest tokens to look at (5)")
+    made.add_argument(
+        "--options", action="append", metavar="TEXT", help="candidates: a continuation; repeatable"
+    )
+    made.add_argument("--only", action="append", metavar="NAME", help="strategies: this one; repeatable")
+    made.add_argument("--format", choices=("parquet", "jsonl", "openai"), help="of the parts (parquet)")
+    made.add_argument("--shard", type=_share, metavar="I/N", help="do the I-th of N shares of the parts")
+    made.add_argument("--part-rows", type=_positive, metavar="N", help="rows in a part (512)")
+    made.add_argument("--ray", metavar="ADDRESS", help="on a Ray cluster, or on this machine with local")
+    made.add_argument("--workers", type=_positive, metavar="N", help="engines that Ray starts (1)")
+    _model(made)
+    made.add_argument("--chat", action="store_true", help="give each text as a user's message")
+    made.epilog = KEYWORDS_ELSEWHERE
+
+
 def _trace(made: Parser, model: str) -> None:
     made.add_argument("trace", metavar="TRACE", help="a file that --save or session.save() began")
     made.add_argument("-m", "--model", metavar="NAME", help=model)
@@ -276,6 +300,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "strategies": _strategies,
     "score": _score,
     "compare": _compare,
+    "batch": _batch,
     "open": _open,
     "replay": _replay,
     "export": _export,
@@ -300,6 +325,14 @@ def _int_of(text: str, least: int) -> int:
     if number < least:
         raise _refused(f"must be a whole number of at least {least}", text)
     return number
+
+
+def _share(text: str) -> tuple[int, int]:
+    """A shard as I/N, from 1."""
+    first, slash, second = text.partition("/")
+    if slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second):
+        return int(first), int(second)
+    raise _refused("must be I/N with I from 1 to N, such as 2/8", text)
 
 
 def _index(text: str) -> int:

@@ -26,6 +26,7 @@ _EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.ModelNotFound, UNUSABLE),
     (errors.ModelUnsupported, UNUSABLE),
     (errors.TraceError, UNUSABLE),
+    (errors.BatchError, UNUSABLE),
     (errors.TokenglassError, FAILED),
     (ValueError, USAGE),
     (TypeError, USAGE),

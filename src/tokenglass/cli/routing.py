@@ -14,15 +14,16 @@ from typing import Any
 
 COMMANDS = (
     *("tokens", "next", "generate", "strategies", "score", "compare"),
-    *("open", "replay", "export", "models", "doctor"),
+    *("batch", "open", "replay", "export", "models", "doctor"),
 )
-WITH_CONFIG = ("explore", "next", "generate", "strategies", "compare")
+WITH_CONFIG = ("explore", "next", "generate", "strategies", "compare", "batch")
 # Options that take the next word and are no keyword; needed to find the first word that is none of theirs.
 VALUED = frozenset(
     {
         *("-m", "--model", "--precision", "-n", "--lookup", "--why", "--position"),
         *("--only", "--revision", "--text", "--top", "--options", "--a", "--b", "--with-model"),
         *("--save", "-o", "--output", "--format"),
+        *("--task", "--shard", "--part-rows", "--ray", "--workers"),
     }
 )
 FLAGS = frozenset(

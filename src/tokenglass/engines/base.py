@@ -101,3 +101,19 @@ class Engine(Protocol):
     def close(self) -> None:
         """Release sessions, caches and files; the engine cannot be used afterwards."""
         ...
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """What an engine may offer besides, for many prompts in a row.
+
+    Such an engine keeps what it made of each position, so that logits of one that was read before cost no
+    more than the head.
+    """
+
+    def begin_batch(self) -> None:
+        """Drop what is cached and get ready for many prompts: what follows depends on nothing before it.
+
+        Handles of earlier calls are worth nothing afterwards, and harmless.
+        """
+        ...

@@ -7,11 +7,12 @@ graph is written by `graph`, the tree kept by `cache`, the runtime called by `se
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tokenglass.engines.ancestry import fresh, parents, tail
 from tokenglass.engines.base import Forward, Prefix
 from tokenglass.engines.cache import Node, TokenTree, Window
 from tokenglass.engines.graph import padded_head
@@ -58,7 +59,8 @@ class OnnxEngine:
         self._dense: Session | None = None
         self._widened = widened
         self._batches = 0
-        self._tree = TokenTree(spec.layers, spec.kv_heads, padded_head(spec), cache_bytes)
+        self._cache_bytes = cache_bytes
+        self._tree = self._empty_tree()
         self._lock = threading.RLock()
         self._bound: dict[Session, Floats] = {}
         self._inputs = Inputs(weights)
@@ -79,6 +81,12 @@ class OnnxEngine:
             self._bound.clear()
             for name in ("_body", "_head", "_dense", "_tree"):
                 self.__dict__.pop(name, None)
+
+    def begin_batch(self) -> None:
+        """Drop the cache, and have the float32 body ready: what follows depends on nothing before it."""
+        with self._lock:
+            self._tree = self._empty_tree()
+            self._widen()
 
     # ------------------------------------------------------------ protocol
 
@@ -101,7 +109,7 @@ class OnnxEngine:
             wanted = [layer for layer in layers if 0 < layer < self._spec.layers]
             seen: dict[int, Floats] = {}
             leaves = self._compute(prefixes, wanted, seen)
-            paths = [_tail(leaf, max(last, hidden_last)) for leaf in leaves]
+            paths = [tail(leaf, max(last, hidden_last)) for leaf in leaves]
             hidden = {layer: self._hidden(layer, paths, hidden_last, wanted, seen) for layer in layers}
             rows = np.stack(
                 [node.hidden for path in paths for node in path[-last:] if node.hidden is not None]
@@ -187,41 +195,41 @@ class OnnxEngine:
         tree = self._tree
         starts = [tree.find(p.ids, p.node if isinstance(p.node, Node) else None) for p in prefixes]
         leaves = [tree.grow(start, p.ids) for start, p in zip(starts, prefixes, strict=True)]
-        fresh = [_fresh(leaf) for leaf in leaves]
+        new = [fresh(leaf) for leaf in leaves]
         tree.pin(leaves)
         try:
-            for nodes in self._plan(starts, fresh):
+            for nodes in self._plan(starts, new):
                 for i in range(0, len(nodes), CHUNK):
                     self._run(nodes[i : i + CHUNK], layers, seen)
         except BaseException:
-            tree.forget(node for nodes in fresh for node in reversed(nodes))
+            tree.forget(node for nodes in new for node in reversed(nodes))
             raise
         for leaf in leaves:
             tree.touch(leaf)
         return leaves
 
-    def _plan(self, starts: Sequence[Node], fresh: Sequence[list[Node]]) -> Iterator[list[Node]]:
+    def _plan(self, starts: Sequence[Node], new: Sequence[list[Node]]) -> Iterator[list[Node]]:
         """Which new nodes run together: as many as fit the score matrix, shared ones once."""
         group: list[Node] = []
         taken: set[int] = set()
         slots = 0
-        for start, nodes in zip(starts, fresh, strict=True):
-            new = [node for node in nodes if id(node) not in taken]
-            taken.update(id(node) for node in new)
+        for start, path in zip(starts, new, strict=True):
+            nodes = [node for node in path if id(node) not in taken]
+            taken.update(id(node) for node in nodes)
             # every ancestor may be another slot, unless the window holds it already
             reach = len(self._tree.window.nodes) if start.slot >= 0 else slots + start.depth + 1
-            size = len(group) + len(new)
+            size = len(group) + len(nodes)
             if group and (size > CHUNK or size * (max(slots, reach) + size) > MOST_SCORES):
                 yield group
                 group, slots = [], 0
-            group = group + new
+            group = group + nodes
             slots = max(slots, reach)
         if group:
             yield group
 
     def _run(self, nodes: Sequence[Node], layers: Sequence[int], seen: dict[int, Floats]) -> None:
         """Compute nodes that are new, ancestors first, and put them into the tree."""
-        self._tree.arrange(_parents(nodes), len(nodes))
+        self._tree.arrange(parents(nodes), len(nodes))
         line = leading_line(nodes)
         if not self._tree.window.nodes and line < len(nodes):
             # With nothing cached the operator counts positions itself: tokens in one line go first.
@@ -258,10 +266,19 @@ class OnnxEngine:
         if n == 1 or (self._widened is None and self._dense is None):
             return self._body
         self._batches += n <= LARGEST_BATCH
-        if self._dense is None and self._widened is not None and self._batches >= BATCHES_BEFORE_WIDENING:
+        if self._batches >= BATCHES_BEFORE_WIDENING:
+            self._widen()
+        return self._dense or self._body
+
+    def _widen(self) -> None:
+        """Make the float32 body, where there is another one and memory allows it; tried once."""
+        if self._dense is None and self._widened is not None:
             widened, self._widened = self._widened, None
             self._dense = widened()
-        return self._dense or self._body
+
+    def _empty_tree(self) -> TokenTree:
+        spec = self._spec
+        return TokenTree(spec.layers, spec.kv_heads, padded_head(spec), self._cache_bytes)
 
     def _bind_cache(self, session: Session, window: Window) -> None:
         """Bind a window's buffers as past and present, when they are others than the last time."""
@@ -289,13 +306,13 @@ class OnnxEngine:
         """(B, count, D): one layer of the last `count` positions of each prefix."""
         tails = [path[-count:] for path in paths]
         if layer == 0:
-            rows = [self._inputs.embedded(tail) for tail in tails]
+            rows = [self._inputs.embedded(each) for each in tails]
         elif layer == self._spec.layers:
-            rows = [np.stack([n.hidden for n in tail if n.hidden is not None]) for tail in tails]
+            rows = [np.stack([n.hidden for n in each if n.hidden is not None]) for each in tails]
         else:
-            self._recompute([n for tail in tails for n in tail], wanted, seen)
+            self._recompute([n for each in tails for n in each], wanted, seen)
             place = list(wanted).index(layer)
-            rows = [np.stack([seen[id(n)][place] for n in tail]) for tail in tails]
+            rows = [np.stack([seen[id(n)][place] for n in each]) for each in tails]
         return np.stack(rows)
 
     def _recompute(self, nodes: Sequence[Node], layers: Sequence[int], seen: dict[int, Floats]) -> None:
@@ -318,33 +335,3 @@ class OnnxEngine:
         wide = wide / np.sqrt((wide**2).mean(axis=-1, keepdims=True) + self._spec.eps)
         normed: Floats = (wide * scale + shift).astype(np.float32)
         return normed
-
-
-def _tail(node: Node, count: int) -> list[Node]:
-    """The last `count` nodes of the path to a node, oldest first."""
-    nodes: list[Node] = []
-    here: Node | None = node
-    while here is not None and here.depth >= 0 and len(nodes) < count:
-        nodes.append(here)
-        here = here.parent
-    nodes.reverse()
-    return nodes
-
-
-def _fresh(leaf: Node) -> list[Node]:
-    """The nodes on the path to a leaf that are not computed, oldest first."""
-    nodes: list[Node] = []
-    node: Node | None = leaf
-    while node is not None and node.depth >= 0 and not node.computed:
-        nodes.append(node)
-        node = node.parent
-    nodes.reverse()
-    return nodes
-
-
-def _parents(nodes: Iterable[Node]) -> list[Node]:
-    """The computed nodes that new ones hang on, each once."""
-    inside = list(nodes)
-    new = {id(node) for node in inside}
-    parents = {id(n.parent): n.parent for n in inside if n.parent is not None and id(n.parent) not in new}
-    return list(parents.values())
