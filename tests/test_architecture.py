@@ -43,6 +43,7 @@ THIRD = {
     "asking",
     "tables",
     "kept",
+    "onscreen",
     "replaying",
     "saving",
     "treewriter",

@@ -34,6 +34,15 @@ class Shown:
 
         return html.to_html(self)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Both forms at once, so that a page without HTML, such as a diff or a mail, still has the text."""
+        forms = {"text/plain": self.__str__, "text/html": self._repr_html_}
+        return {
+            kind: draw()
+            for kind, draw in forms.items()
+            if (include is None or kind in include) and kind not in (exclude or ())
+        }
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
 
