@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenglass.types.choices import NextTokens
-from tokenglass.types.shown import Shown
+from tokenglass.types.shown import Charted, Tabular
 from tokenglass.types.tokens import Token
 from tokenglass.types.trees import Tree
 from tokenglass.types.writing import FinishReason, Step
 
 
 @dataclass(frozen=True, repr=False)
-class SessionState(Shown):
+class SessionState(Charted):
     """What a session shows of itself.
 
     Attributes:
@@ -41,11 +41,11 @@ class SessionState(Shown):
         import tokenglass.views.sessions  # noqa: F401 - teaches the views this type
 
 
-class ShowsItsState(Shown):
+class ShowsItsState(Charted):
     """Something that changes, and shows itself as it is at the moment."""
 
     @property
-    def state(self) -> Shown:
+    def state(self) -> Tabular:
         """What there is to show now."""
         raise NotImplementedError
 

@@ -129,7 +129,8 @@ def _strip(pieces: tuple[Piece, ...]) -> str:
 
 def _strip_piece(piece: Piece) -> str:
     below = f'<br><span style="{BELOW}">{escape(piece.below)}</span>' if piece.below else ""
-    return f'<span style="{PIECE};{_tint(piece.p)}" title="{escape(piece.hint)}">{_token(piece.text)}{below}</span>'
+    opened = f'<span style="{PIECE};{_tint(piece.p)}" title="{escape(piece.hint)}">'
+    return f"{opened}{_token(piece.text)}{below}</span>"
 
 
 def _outline(outline: Outline) -> str:
