@@ -43,6 +43,7 @@ THIRD = {
     "asking",
     "tables",
     "kept",
+    "onscreen",
     "replaying",
     "saving",
     "treewriter",
@@ -85,18 +86,12 @@ HEAVY = {
     "tokenizers": {"tokenizer.library", "tokenizer.sources", "tokenizer.configured", "files.checking"},
     "huggingface_hub": {"files.hub"},
     "jinja2": {"chat_sandbox", "chat_limits"},
-    "pandas": {
-        "types.shown",
-        "types.tokens",
-        "types.choices",
-        "types.writing",
-        "types.scores",
-        "types.options",
-    },
+    "pandas": {"types.shown", "views.frames"},
+    "altair": {"views.charts.altair"},  # the optional extra for charts
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
     "filelock": {"files.cache", "traces.storage", "batching.folder"},
-    "pyarrow": {"traces.arrow", "batching.parquet"},  # the optional extra for Parquet and Arrow
+    "pyarrow": {"traces.arrow", "batching.parquet", "views.frames"},  # the optional extra for Parquet and Arrow
     "ray": {"ray"},  # the optional extra for clusters
     "torch": {"select.torch", "stages.foreign", "search.drawing"},  # draws and processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
@@ -334,6 +329,13 @@ HOLDS_RAW = {
     ("cli.keys", "_read_some"): "reads the keyboard",
     ("cli.writing", "write"): "collects a Sequence; it prints through Screen.write, which is safe",
     ("views.rows", "*"): "JSON values: text is escaped by JSON itself and drawn by nobody",
+    ("views.charts.axes", "_branches"): "`ax.text` is a call that draws a label of `pictures`",
+    ("views.columns.base", "*"): "values of data frames, as in views.rows",
+    ("views.columns.choices", "*"): "values of data frames, as in views.rows",
+    ("views.columns.judging", "*"): "values of data frames, as in views.rows",
+    ("views.columns.writing", "*"): "values of data frames, as in views.rows",
+    ("views.frames", "_piece"): "values of data frames, as in views.rows",
+    ("views.frames", "_utf8"): "values of data frames, as in views.rows",
     ("views.growth", "_leaf"): "JSON values, as in views.rows",
     ("views.growth", "_"): "JSON values, as in views.rows",
     ("views.trees", "_numbers_of"): "JSON values, as in views.rows",

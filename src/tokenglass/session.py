@@ -16,6 +16,7 @@ from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
 from tokenglass.kept import Kept
+from tokenglass.onscreen import OnScreen
 from tokenglass.reading.paths import Reading
 from tokenglass.select import Choice
 from tokenglass.tables import next_table
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from tokenglass.types.growth import Expansion, Play, Samples
 
 
-class Session(Kept):
+class Session(Kept, OnScreen):
     """One prompt and everything written after it.
 
     Args:

@@ -18,7 +18,7 @@ from tests.support import model, writes
 from tests.unit.view_samples import BUSHY, EXPANSION, PLAY, SAMPLED_ENDS, TREE, VOCABULARY, step
 from tokenglass.types import Node, Tree
 from tokenglass.types.growth import Expansion
-from tokenglass.views.blocks import Line, Table
+from tokenglass.views.blocks import Line, Outline, Table
 from tokenglass.views.html import to_html
 from tokenglass.views.layout import blocks
 from tokenglass.views.terminal import painted, to_text
@@ -27,7 +27,7 @@ from tokenglass.views.trees import tree_blocks
 
 def drawn(tree: Tree, limit: int = 200, width: int = 200) -> list[str]:
     """The lines of a tree's table, without its title."""
-    table = next(block for block in tree_blocks(tree, limit) if isinstance(block, Table))
+    table = next(block for block in tree_blocks(tree, limit) if isinstance(block, Outline)).lines
     return list(painted((table,), width, colour=False))[1:]
 
 
@@ -89,7 +89,7 @@ def test_what_is_left_out_is_counted(limit: int) -> None:
     """Places in sight and places counted as more are all places but the prompt, whatever the limit."""
     for seed in range(10):
         tree = grown(seed)
-        shown = next(block for block in tree_blocks(tree, limit) if isinstance(block, Table))
+        shown = next(block for block in tree_blocks(tree, limit) if isinstance(block, Outline)).lines
         numbers = [row.cells["rank"] for row in shown.rows if row.cells.get("rank", "…") != "…"]
         more = sum(int(n) for n in re.findall(r"… (\d+) more places?", "\n".join(drawn(tree, limit))))
         assert len(numbers) <= limit

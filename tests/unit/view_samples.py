@@ -16,15 +16,24 @@ from tokenglass.types import (
     EngineInfo,
     Generation,
     NextTokens,
+    OptionScore,
+    OptionScores,
+    Parting,
     Removal,
+    Score,
     Sequence,
+    SessionState,
+    Showcase,
     Stage,
     Step,
+    Strategy,
     Token,
     Tokenization,
     Tree,
 )
+from tokenglass.types.comparison import Comparison, Difference, Parted, Shift, Side
 from tokenglass.types.growth import Expansion, Play, Samples
+from tokenglass.types.scores import ScoreColumns
 
 WORDS = [
     b"Once",
@@ -313,6 +322,73 @@ MANY_ENDS = Expansion(
     BUSHY.root, tuple(BUSHY.leaves()) + tuple(_ENDS[:2]), (0.03125,) * 23, 0.71875, 30, "depth"
 )
 PLAY = Play((GREEDY, SAMPLED), "watched", "\u202e<b> is at rank 3 with 9.52%")
+_PROMPT = tuple(map(VOCABULARY.token, PROMPT_IDS))
+SESSION = SessionState(
+    "smollm2\x1b[2J",
+    _PROMPT,
+    TREE.node(35).steps(),
+    CHAINED,
+    TREE,
+    35,
+    {"do_sample": True, "stop_strings": ["\n"]},
+)
+_ONE_LINE = Tree(PROMPT_IDS, VOCABULARY)
+_END = _ONE_LINE.add(_ONE_LINE.root, step(SIZE - 1, finish_reason="eos"))
+ENDED = SessionState("smollm2", _PROMPT, _END.steps(), None, _ONE_LINE, 1, {}, "eos")
+
+
+def score_of(ids: list[int]) -> Score:
+    """A score of these ids, each read after the one table of probabilities; the first is not scored."""
+    columns, summary = ScoreColumns.unscored(ids, 3), numbers.summarize(PLAIN.logits)
+    top = numbers.top_n(PLAIN.logits, 3)
+    for index, token_id in enumerate(ids[1:], start=1):
+        columns.logprobs[index] = float(PLAIN.logits[token_id]) - summary.logsumexp
+        columns.ranks[index] = numbers.rank(PLAIN.logits, token_id)
+        columns.entropies[index], columns.logsumexps[index] = summary.entropy_bits, summary.logsumexp
+        columns.contexts[index], columns.top_ids[index] = index, top
+        columns.top_logits[index] = PLAIN.logits[top]
+    data = b"".join(VOCABULARY.token(i).bytes for i in ids)
+    return Score(data.decode("utf-8", "replace"), columns, VOCABULARY, len(data), 8192)
+
+
+SCORE, LONG_SCORE = score_of([0, 8, 4, 11, 27, 39]), score_of([i % SIZE for i in range(420)])
+OPTIONS = OptionScores(
+    PROMPT_IDS,
+    "Once upon a time, generative models",
+    (
+        OptionScore(" like", (VOCABULARY.token(8),), (-1.576,), 0.5, 0.4),
+        OptionScore(
+            "<script>\u202e", (VOCABULARY.token(27), VOCABULARY.token(4)), (-3.0, -0.25), 0.5, 0.6, ("odd",)
+        ),
+    ),
+)
+
+
+def _shift(token_id: int, p_a: float | None, p_b: float | None) -> Shift:
+    return Shift(VOCABULARY.token(token_id), p_a, p_b, 1, None)
+
+
+_APART = (0.34, float("inf"), 0.0631, 0.25, _shift(8, 0.5, 0.25), _shift(27, 0.25, 0.5))
+COMPARISON = Comparison(
+    "prompts",
+    Side(INFO, {}, GENERATION),
+    Side(INFO, {}, BEAMS),
+    (Difference(7, 7, VOCABULARY.token(7), *_APART, movers=_APART[-2:]),),
+    Parted(0, 0, _shift(8, 0.5, 0.25), None),
+    "model",
+    "tokens",
+    SIZE,
+)
+SHOWCASE = Showcase(
+    PROMPT_IDS,
+    "Once upon a time, generative models",
+    (
+        Strategy("greedy", {"do_sample": False}, GENERATION, 0.5),
+        Strategy("top_p", {"top_p": 0.9}, BEAMS, 0.75, parting=Parting(1, SAMPLED, FORCED)),
+        Strategy("dola", {"dola_layers": "low"}, reason="this engine has no \x1blayers"),
+    ),
+    {"max_new_tokens": 4, "seed": 7},
+)
 RESULTS = {
     "sentence": SENTENCE,
     "nasty_text": NASTY_TEXT,
@@ -337,5 +413,12 @@ RESULTS = {
     "tree_many_ends": MANY_ENDS,
     "tree_sampled": SAMPLED_ENDS,
     "tree_played": PLAY,
+    "session": SESSION,
+    "session_ended": ENDED,
+    "score": SCORE,
+    "score_long": LONG_SCORE,
+    "options": OPTIONS,
+    "comparison": COMPARISON,
+    "showcase": SHOWCASE,
     "tree_not_played": Play((), "entropy", "entropy 5.21 bits"),
 }

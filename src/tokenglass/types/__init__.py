@@ -23,6 +23,7 @@ from tokenglass.types.comparison import (
 from tokenglass.types.engine import EngineInfo
 from tokenglass.types.options import OptionGroup, OptionScore, OptionScores
 from tokenglass.types.scores import Score, ScoreRow
+from tokenglass.types.sessions import SessionState
 from tokenglass.types.showcase import Parting, Showcase, Strategy
 from tokenglass.types.shown import Shown
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
@@ -55,6 +56,7 @@ __all__ = [
     "Score",
     "ScoreRow",
     "Sequence",
+    "SessionState",
     "Shift",
     "Showcase",
     "Shown",

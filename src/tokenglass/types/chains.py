@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenglass.types.shown import Shown
+from tokenglass.types.shown import Tabular
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class ChainStage:
 
 
 @dataclass(frozen=True, repr=False)
-class Chain(Shown):
+class Chain(Tabular):
     """The effective chain of a configuration.
 
     Attributes:

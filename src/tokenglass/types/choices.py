@@ -6,17 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import exp
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import numbers
-from tokenglass.types.shown import Shown, frame
+from tokenglass.types.shown import Charted, Tabular
 from tokenglass.types.tokens import Token, Vocabulary
-
-if TYPE_CHECKING:
-    import pandas
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +110,7 @@ class Effect:
 
 
 @dataclass(frozen=True, repr=False)
-class Account(Shown):
+class Account(Tabular):
     """One token's way through the chain at one step.
 
     Attributes:
@@ -141,7 +138,7 @@ class Books(Protocol):
 
 
 @dataclass(frozen=True, repr=False)
-class NextTokens(Shown):
+class NextTokens(Charted):
     """Which tokens may come after a prompt, with numbers over the full vocabulary.
 
     Attributes:
@@ -238,7 +235,3 @@ class NextTokens(Shown):
         """One plain dict for each row."""
         rows: list[dict[str, Any]] = self.to_dict()["rows"]
         return rows
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame with one row for each candidate."""
-        return frame(self.to_dicts())

@@ -9,7 +9,7 @@ from math import log
 from typing import Any, Literal
 
 from tokenglass.types.engine import EngineInfo
-from tokenglass.types.shown import Shown
+from tokenglass.types.shown import Charted, Tabular
 from tokenglass.types.tokens import Token
 from tokenglass.types.writing import Generation
 
@@ -128,7 +128,7 @@ class Side:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Shown):
+class Comparison(Charted):
     """Two prompts, two configurations or two models, side by side.
 
     Attributes:
@@ -189,7 +189,7 @@ class WordChange:
 
 
 @dataclass(frozen=True, repr=False)
-class WordChanges(Shown):
+class WordChanges(Tabular):
     """What replacing one word does to the next token.
 
     Attributes:
@@ -226,7 +226,7 @@ class Arrangement:
 
 
 @dataclass(frozen=True, repr=False)
-class WordOrder(Shown):
+class WordOrder(Tabular):
     """What the order of words does to a sentence's probability and to the next token.
 
     Attributes:

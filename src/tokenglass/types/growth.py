@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenglass.types.shown import Shown
+from tokenglass.types.shown import Tabular
 from tokenglass.types.trees import Node
 from tokenglass.types.writing import Step
 
 
 @dataclass(frozen=True, repr=False)
-class Expansion(Shown):
+class Expansion(Tabular):
     """Children unfolded below a place.
 
     Attributes:
@@ -35,7 +35,7 @@ class Expansion(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class Samples(Shown):
+class Samples(Tabular):
     """Continuations drawn from one place, laid over the tree.
 
     Attributes:
@@ -55,7 +55,7 @@ class Samples(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class Play(Shown):
+class Play(Tabular):
     """A text written on by itself until something was worth a look.
 
     Attributes:

@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import exp
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tokenglass.types.shown import Shown, frame
+from tokenglass.types.shown import Charted
 from tokenglass.types.tokens import Token
-
-if TYPE_CHECKING:
-    import pandas
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class OptionGroup:
 
 
 @dataclass(frozen=True, repr=False)
-class OptionScores(Shown):
+class OptionScores(Charted):
     """Continuations of one prompt, side by side.
 
     Attributes:
@@ -120,10 +117,6 @@ class OptionScores(Shown):
         """One plain dict for each option."""
         rows: list[dict[str, Any]] = self.to_dict()["rows"]
         return rows
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame with one row for each option."""
-        return frame(self.to_dicts())
 
 
 def _one_of(rows: Sequence[OptionScore]) -> float:

@@ -6,17 +6,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from math import exp, inf, log
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.types.choices import Candidate
-from tokenglass.types.shown import Shown, frame
+from tokenglass.types.shown import Charted
 from tokenglass.types.tokens import Token, Vocabulary
-
-if TYPE_CHECKING:
-    import pandas
 
 LN2 = log(2.0)
 # Name of a band of ranks -> the last rank in it; None for no end.
@@ -167,7 +164,7 @@ class ScoreRows(Sequence[ScoreRow]):
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Score(Shown):
+class Score(Charted):
     """How probable a model finds a given text.
 
     Attributes:
@@ -262,7 +259,3 @@ class Score(Shown):
         """One plain dict for each id."""
         rows: list[dict[str, Any]] = self.to_dict()["rows"]
         return rows
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame with one row for each id."""
-        return frame(self.to_dicts())

@@ -34,12 +34,62 @@ class Shown:
 
         return html.to_html(self)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Both forms at once, so that a page without HTML, such as a diff or a mail, still has the text."""
+        forms = {"text/plain": self.__str__, "text/html": self._repr_html_}
+        return {
+            kind: draw()
+            for kind, draw in forms.items()
+            if (include is None or kind in include) and kind not in (exclude or ())
+        }
+
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
         printer.text(str(self))
 
 
-def frame(rows: list[dict[str, Any]]) -> pandas.DataFrame:
-    """Rows as a DataFrame; pandas is imported only now."""
+class Tabular(Shown):
+    """A result with rows: a data frame for every library that has one."""
+
+    __slots__ = ()
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A pandas.DataFrame with one row for each of this result's rows; needs `tokenglass[data]`."""
+        from tokenglass.views import frames
+
+        found: pandas.DataFrame = frames.to_pandas(self)
+        return found
+
+    def to_arrow(self) -> Any:
+        """The same as a pyarrow.Table over this result's own numbers; needs `tokenglass[data]`."""
+        from tokenglass.views import frames
+
+        return frames.to_arrow(self)
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """For every library that takes Arrow's C stream, polars for one; needs `tokenglass[data]`."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
+
+
+class Charted(Tabular):
+    """A result with rows and a picture."""
+
+    __slots__ = ()
+
+    def plot(self, ax: Any = None, **options: Any) -> Any:
+        """This result as an altair.Chart, or drawn into matplotlib's `ax`, which comes back.
+
+        A next-token table takes `kind="curve"`, for rank against probability over the whole vocabulary.
+
+        Raises:
+            MissingDependency: altair is not installed; it comes with `tokenglass[plot]`.
+        """
+        from tokenglass.views import charts
+
+        return charts.plot(self, ax, **options)
+
+
+def frame(rows: Any) -> pandas.DataFrame:
+    """Rows, or columns by name, as a DataFrame; pandas is imported only now."""
     from tokenglass.errors import MissingDependency
 
     try:

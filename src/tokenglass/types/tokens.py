@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from tokenglass.text import safe_text
-from tokenglass.types.shown import Shown, frame
-
-if TYPE_CHECKING:
-    import pandas
+from tokenglass.types.shown import Tabular
 
 Kind = Literal["normal", "control", "byte", "unknown"]
 
@@ -55,7 +52,7 @@ class Vocabulary(Protocol):
 
 
 @dataclass(frozen=True)
-class Tokenization(Shown):
+class Tokenization(Tabular):
     """A text cut into tokens.
 
     Attributes:
@@ -81,7 +78,3 @@ class Tokenization(Shown):
         """One plain dict for each token."""
         rows: list[dict[str, Any]] = self.to_dict()["tokens"]
         return rows
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame with one row for each token."""
-        return frame(self.to_dicts())

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tokenglass.types.shown import Shown
+from tokenglass.types.shown import Charted
 from tokenglass.types.tokens import Vocabulary
 from tokenglass.types.writing import Step
 
@@ -84,7 +84,7 @@ class Node:
         return sum(log(step.p_final) if step.p_final > 0.0 else -inf for step in self.steps())
 
 
-class Tree(Shown):
+class Tree(Charted):
     """All places of a session.
 
     Args:

@@ -6,24 +6,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import exp
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.types.choices import Account, Books, Candidate, Removal, Stage
-from tokenglass.types.shown import Shown, frame
+from tokenglass.types.shown import Charted, Tabular
 from tokenglass.types.tokens import Token, Vocabulary
-
-if TYPE_CHECKING:
-    import pandas
 
 Origin = Literal["greedy", "sampled", "forced", "draft", "expanded"]
 FinishReason = Literal["eos", "length", "stop_string", "time", "context", "grammar", "cancelled"]
 
 
 @dataclass(frozen=True, repr=False)
-class Step(Shown):
+class Step(Tabular):
     """One token that was written, and the choice it was.
 
     Attributes:
@@ -131,7 +128,7 @@ class Step(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class Sequence(Shown):
+class Sequence(Charted):
     """One written continuation.
 
     Attributes:
@@ -150,7 +147,7 @@ class Sequence(Shown):
 
 
 @dataclass(frozen=True, repr=False)
-class Generation(Shown):
+class Generation(Charted):
     """What `generate` wrote.
 
     Attributes:
@@ -200,7 +197,3 @@ class Generation(Shown):
         """One plain dict for each step of the first sequence."""
         steps: list[dict[str, Any]] = self.to_dict()["sequences"][0]["steps"]
         return steps
-
-    def to_pandas(self) -> pandas.DataFrame:
-        """A DataFrame with one row for each step of the first sequence."""
-        return frame([{k: v for k, v in row.items() if k != "top"} for row in self.to_dicts()])

@@ -130,7 +130,39 @@ class Fold:
     blocks: tuple[Block, ...]
 
 
-Block = Line | Strip | Prose | Table | Code | Fold
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One entry of an outline.
+
+    Attributes:
+        label: what it is called, such as the number of its place; "" for a mere remark.
+        pieces: its tokens, side by side.
+        p: the probability of all of them; None for a remark.
+        note: what else there is to say.
+        items: the entries below it.
+    """
+
+    label: str
+    pieces: tuple[Piece, ...] = ()
+    p: float | None = None
+    note: str = ""
+    items: tuple[Item, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Entries below entries, as nested lists where a screen has them.
+
+    Attributes:
+        items: the topmost entries.
+        lines: the same as a table, its branches drawn with bars, for a screen without lists.
+    """
+
+    items: tuple[Item, ...]
+    lines: Table
+
+
+Block = Line | Strip | Prose | Table | Code | Fold | Outline
 
 # The notation of `safe_text`, which views set apart from the characters themselves; not the dotted circle,
 # which must stay in one piece with the mark it carries.

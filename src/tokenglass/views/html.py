@@ -13,7 +13,22 @@ from math import sqrt
 from typing import Any, TypeVar
 
 from tokenglass.types import NextTokens, Shown, Step, Vocabulary
-from tokenglass.views.blocks import SIGN, Block, Code, Column, Fold, Line, Piece, Prose, Row, Strip, Table
+from tokenglass.views.blocks import (
+    SIGN,
+    Block,
+    Code,
+    Column,
+    Fold,
+    Item,
+    Line,
+    Outline,
+    Piece,
+    Prose,
+    Row,
+    Strip,
+    Table,
+)
+from tokenglass.views.figures import percent
 from tokenglass.views.fitting import pointed_cells
 from tokenglass.views.layout import blocks
 from tokenglass.views.searches import step_blocks
@@ -22,13 +37,22 @@ from tokenglass.views.stages import stage_blocks
 BLUE, GREY, AMBER = "59,130,246", "127,127,127", "217,119,6"
 STRONGEST_TINT = 0.5  # of BLUE: 4.5:1 holds for usual text on pages from white to black, as a test computes
 FOLD_ROWS, FOLD_PIECES = 50, 400
+OPEN_LEVELS, NESTED_LEVELS = 3, 8  # of an outline: deeper entries are folded, or stand in one list
 MOST_SHOWN = 2000  # items of one table or strip: more would freeze a notebook
 
 PAGE = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;text-align:left"
 MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere"
-CELL = "padding:1px 8px;border:0;vertical-align:middle;text-align:{align};font-variant-numeric:tabular-nums"
+CELL = "padding:1px 8px;border:0;vertical-align:middle;text-align:{align}"
+FIGURES = "font-variant-numeric:tabular-nums"
 QUIET = "opacity:.75"
 FRAMED = f"margin:6px 0;padding:6px 8px;border:1px solid rgba({GREY},.5)"
+PIECE = (
+    "display:inline-block;padding:0 2px;text-align:center;vertical-align:top;"
+    f"border-right:1px solid rgba({GREY},.8)"
+)
+BELOW = f"{QUIET};font-size:11px;line-height:1.2"
+LIST = f"list-style:none;margin:0 0 0 4px;padding:0 0 0 14px;border-left:1px solid rgba({GREY},.5)"
+ENTRY = "margin:1px 0"
 ROLES = {
     "heading": "font-weight:600;margin:8px 0 0",
     "facts": f"{QUIET};margin:0 0 6px",
@@ -43,7 +67,7 @@ ROWS = {
 
 LEGEND = "the stronger the tint, the more probable the token"
 
-Item = TypeVar("Item")
+Part = TypeVar("Part")
 
 
 def to_html(result: Shown) -> str:
@@ -70,11 +94,13 @@ def _drawn(block: Block) -> str:
         case Line():
             return f'<div style="{ROLES.get(block.role, "")}">{escape(block.text)}{_token(block.tail)}</div>'
         case Strip():
-            return _folded(block.pieces, FOLD_PIECES, "token", _strip)
+            return _folded(block.pieces, FOLD_PIECES, "token", _strip) + _legend(block.pieces)
         case Prose():
             return _prose(block)
         case Table():
             return _folded(block.rows, FOLD_ROWS, "row", lambda rows: _table(block, rows))
+        case Outline():
+            return _outline(block)
         case Code():
             code = escape("\n".join(block.lines))
             return f'<div style="{MONO};{FRAMED}">{code}</div>'
@@ -86,7 +112,7 @@ def _summary(text: str) -> str:
     return f'<summary style="{QUIET};cursor:pointer">{escape(text)}</summary>'
 
 
-def _folded(items: tuple[Item, ...], limit: int, noun: str, draw: Callable[[tuple[Item, ...]], str]) -> str:
+def _folded(items: tuple[Part, ...], limit: int, noun: str, draw: Callable[[tuple[Part, ...]], str]) -> str:
     """The first items in sight, more of them under a fold, and a word about those left out."""
     if len(items) <= limit + 10:
         return draw(items)
@@ -102,20 +128,49 @@ def _strip(pieces: tuple[Piece, ...]) -> str:
 
 
 def _strip_piece(piece: Piece) -> str:
-    hairline = f"border-right:1px solid rgba({GREY},.8)"
-    return (
-        f'<span style="display:inline-block;padding:0 2px;{hairline}" title="{escape(piece.hint)}">'
-        f"{_token(piece.text)}</span>"
-    )
+    below = f'<br><span style="{BELOW}">{escape(piece.below)}</span>' if piece.below else ""
+    opened = f'<span style="{PIECE};{_tint(piece.p)}" title="{escape(piece.hint)}">'
+    return f"{opened}{_token(piece.text)}{below}</span>"
+
+
+def _outline(outline: Outline) -> str:
+    """Nested lists, drawn from the ends so that no depth is too deep for Python."""
+    level: list[tuple[Item, int]] = [(item, 1) for item in outline.items]
+    order: list[tuple[Item, int]] = []
+    while level:
+        order += level
+        level = [(below, depth + 1) for item, depth in level for below in item.items]
+    drawn: dict[int, str] = {}
+    for item, depth in reversed(order):
+        drawn[id(item)] = _item(item, depth, "".join(drawn.pop(id(below)) for below in item.items))
+    return f'<ul style="{LIST}">{"".join(drawn[id(item)] for item in outline.items)}</ul>'
+
+
+def _item(item: Item, depth: int, below: str) -> str:
+    """One entry with those below it; from `NESTED_LEVELS` on they follow it instead, and say their level."""
+    level = f"({depth}) " if depth > NESTED_LEVELS else ""
+    label = f'<span style="{QUIET};{FIGURES}">{level}{escape(item.label)}</span> ' if item.label else ""
+    tokens = "".join(map(_strip_piece, item.pieces))
+    share = "" if item.p is None else f' <span style="{FIGURES};{_tint(item.p)}">{percent(item.p)}</span> '
+    told = f"{label}{tokens}{share}{_note(item.note) if item.label else escape(item.note)}"
+    if not below or depth >= NESTED_LEVELS:
+        return f'<li style="{ENTRY}">{told}</li>{below}'
+    unfolded = " open" if depth <= OPEN_LEVELS else ""
+    summary = f'<summary style="cursor:pointer">{told}</summary>'
+    return f'<li style="{ENTRY}"><details{unfolded}>{summary}<ul style="{LIST}">{below}</ul></details></li>'
 
 
 def _prose(prose: Prose) -> str:
     text = "".join(map(_prose_piece, prose.pieces)) or escape(prose.text)
-    legend = f'<div style="{ROLES["facts"]}">{LEGEND}</div>' if prose.pieces else ""
     return (
         f'<div dir="auto" style="margin:6px 0;white-space:pre-wrap;overflow-wrap:anywhere">'
-        f'<span style="{QUIET}">{escape(prose.prompt)}</span>{text}</div>{legend}'
+        f'<span style="{QUIET}">{escape(prose.prompt)}</span>{text}</div>{_legend(prose.pieces)}'
     )
+
+
+def _legend(pieces: tuple[Piece, ...]) -> str:
+    tinted = any(piece.p is not None for piece in pieces)
+    return f'<div style="{ROLES["facts"]}">{LEGEND}</div>' if tinted else ""
 
 
 def _prose_piece(piece: Piece) -> str:
@@ -136,7 +191,7 @@ def _table(table: Table, rows: Iterable[Row]) -> str:
     head = "".join(f'<th scope="col" style="{_cell(c)};{_title(c)}">{escape(c.title)}</th>' for c in columns)
     head = f"<thead><tr>{head}</tr></thead>" if any(c.title for c in columns) else ""
     return (
-        '<table style="border-collapse:collapse;margin:4px 0 4px -8px;font-size:inherit">'
+        f'<table style="border-collapse:collapse;margin:4px 0 4px -8px;font-size:inherit;{FIGURES}">'
         f"{head}<tbody>{''.join(body)}</tbody></table>"
     )
 
@@ -188,8 +243,10 @@ def _bar(row: Row) -> str:
     return f'<div style="width:180px;height:9px;background-color:rgba({GREY},.15)">{fill}</div>'
 
 
-def _cell(column: Column | None = None) -> str:
-    return CELL.format(align="left" if column is None or column.align == "left" else "right")
+def _cell(column: Column) -> str:
+    if column.align == "left":
+        return CELL.format(align="left") + (";min-width:5em" if column.key == "token" else "")
+    return CELL.format(align="right") + ";white-space:nowrap"
 
 
 def _tint(p: float | None) -> str:

@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.types import NextTokens, Shown, Step, Vocabulary
-from tokenglass.views.blocks import SIGN, Block, Code, Column, Fold, Line, Prose, Row, Strip, Table
+from tokenglass.views.blocks import SIGN, Block, Code, Column, Fold, Line, Outline, Prose, Row, Strip, Table
 from tokenglass.views.cells import cell_width, chunks, cut_left, pad, wrap
 from tokenglass.views.figures import EIGHTHS, FULL, bar
 from tokenglass.views.fitting import Frame, fitted, pointed_cells
@@ -147,6 +147,8 @@ def _drawn(block: Block, width: int) -> Iterator[list[Segment]]:
             yield from _prose(block, width)
         case Table():
             yield from _table(block, width)
+        case Outline():
+            yield from _table(block.lines, width)
         case Code():
             yield from ([(text, "")] for line in block.lines for text in _code(line, width))
         case Fold():

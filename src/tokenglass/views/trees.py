@@ -15,7 +15,7 @@ from typing import Any
 from tokenglass.text import safe_line, safe_text
 from tokenglass.types import Node, Step, Tree
 from tokenglass.views import rows
-from tokenglass.views.blocks import Block, Column, Line, Row, Table
+from tokenglass.views.blocks import Block, Column, Item, Line, Outline, Piece, Row, Table
 from tokenglass.views.cells import cell_width
 from tokenglass.views.figures import count, percent
 from tokenglass.views.layout import blocks
@@ -68,7 +68,8 @@ class _Branch:
 
 def tree_blocks(tree: Tree, limit: int = MOST_LINES) -> tuple[Block, ...]:
     """A tree from the prompt to its ends; `limit` is the most lines, those nearest to the prompt first."""
-    branches = list(_branches(_runs(tree.root, limit)))
+    top = _runs(tree.root, limit)
+    branches = list(_branches(top))
     drawn = [node for branch in branches if isinstance(branch.what, _Run) for node in branch.what.nodes]
     prompt = b"".join(tree.vocabulary.token(i).bytes for i in tree.prompt_ids[-32:])
     labels = _labels(tree.root)
@@ -80,7 +81,7 @@ def tree_blocks(tree: Tree, limit: int = MOST_LINES) -> tuple[Block, ...]:
     if branches:
         table_rows = tuple(row for branch in branches for row in _rows(branch))
         marks = (_MARK,) if any(row.cells.get("verdict") for row in table_rows) else ()
-        found.append(Table((PLACE, *marks, P, TEXT), table_rows))
+        found.append(Outline(_items(top), Table((PLACE, *marks, P, TEXT), table_rows)))
     notes = [(node.id, text) for node in (tree.root, *drawn) for text in node.notes]
     return (*found, *(Line(f"note on place {i}: {safe_line(text)}", "sentence") for i, text in notes))
 
@@ -207,6 +208,35 @@ def _labels(node: Node, counted: bool = True) -> str:
         ended,
     )
     return " · ".join(filter(None, labels))
+
+
+# ----------------------------------------------------------------------------------------------- outline
+
+
+def _items(top: _Run) -> tuple[Item, ...]:
+    """The runs below one as entries, built from the ends so that no depth is too deep."""
+    order, waiting = [], [top]
+    while waiting:
+        run = waiting.pop()
+        order.append(run)
+        waiting += run.followers
+    below: dict[int, tuple[Item, ...]] = {}
+    for run in reversed(order):
+        more = (Item("", note=f"… {count(run.hidden, 'more place')}"),) if run.hidden else ()
+        below[id(run)] = (*(_item(each, below.pop(id(each))) for each in run.followers), *more)
+    return below[id(top)]
+
+
+def _item(run: _Run, items: tuple[Item, ...]) -> Item:
+    steps = [node.step for node in run.nodes if node.step is not None]
+    p = prod(step.p_final for step in steps)
+    mark = MARKS.get(steps[0].origin, ("",))[0]
+    pieces = tuple(Piece(step.token.text, p=step.p_final, hint=_hint(step)) for step in steps)
+    return Item(f"{_numbers(run.nodes)} {mark}".rstrip(" "), pieces, p, _labels(run.nodes[-1]), items)
+
+
+def _hint(step: Step) -> str:
+    return f"{percent(step.p_final)} · rank {step.rank:,}"
 
 
 # --------------------------------------------------------------------------------------------------- rows
