@@ -1,0 +1,87 @@
+/**
+ * Tokens on the screen. The display text comes from the server, made safe there: white space is `·` `⏎` `⇥`,
+ * a byte that is half a character is `⟨E2⟩`, what cannot be seen is its name or code point. Here it only gets a
+ * shape: signs fainter than letters, chips for bytes, a bracket that joins the tokens of one character.
+ *
+ * @typedef {object} TokenRow
+ * @property {number} id
+ * @property {string} token safe display text
+ * @property {string} [bytes] hexadecimal
+ * @property {string} [kind] "normal", "control", "byte" or "unknown"
+ * @property {number | null} [group] tokens with the same number form one character together
+ */
+
+import { h } from "./dom.js";
+
+const PIECES = /(·+|⏎|⇥|⟨[^⟩]*⟩)/;
+
+/**
+ * A token's display text with its signs marked; for a table cell, a chip, a sentence.
+ *
+ * @param {TokenRow | string} token
+ * @param {Record<string, any>} [props]
+ * @returns {HTMLElement}
+ */
+export function glyphs(token, props = {}) {
+  const text = typeof token === "string" ? token : token.token;
+  const kind = typeof token === "string" ? "normal" : token.kind ?? "normal";
+  const parts = text.split(PIECES).filter(Boolean).map(piece);
+  return h("bdi.glyphs", { "data-kind": kind, ...props }, parts);
+}
+
+/**
+ * The token as a chip that can be focused and pressed, to stand in a line of text.
+ *
+ * @param {TokenRow} token
+ * @param {Record<string, any>} [props] on the button
+ */
+export function chip(token, props = {}) {
+  return h("button.chip", { type: "button", "data-kind": token.kind ?? "normal", "data-id": token.id, ...props }, glyphs(token));
+}
+
+/**
+ * Elements of tokens in a row, those of one character joined by a bracket.
+ *
+ * @template {TokenRow} T
+ * @param {T[]} tokens
+ * @param {(token: T, index: number) => HTMLElement} draw
+ * @returns {HTMLElement[]}
+ */
+export function joined(tokens, draw) {
+  /** @type {HTMLElement[]} */
+  const out = [];
+  /** @type {HTMLElement | null} */
+  let bracket = null;
+  tokens.forEach((token, index) => {
+    const drawn = draw(token, index);
+    const shared = token.group !== null && token.group !== undefined &&
+      (tokens[index - 1]?.group === token.group || tokens[index + 1]?.group === token.group);
+    if (!shared) out.push(drawn);
+    else if (bracket && tokens[index - 1]?.group === token.group) bracket.append(drawn);
+    else out.push((bracket = h("span.bracket", { title: "these tokens form one character together" }, drawn)));
+  });
+  return out;
+}
+
+/**
+ * A token in words, for a screen reader and for sentences: "·like" -> "' like'".
+ *
+ * @param {TokenRow | string} token
+ */
+export function spoken(token) {
+  const text = typeof token === "string" ? token : token.token;
+  return `'${text.replaceAll("·", " ").replaceAll("⏎", "newline").replaceAll("⇥", "tab")}'`;
+}
+
+/** Bytes as people read them: "e282ac" -> "E2 82 AC". */
+export function hexBytes(/** @type {string} */ bytes) {
+  return (bytes.match(/../g) ?? []).join(" ").toUpperCase();
+}
+
+/** @param {string} text */
+function piece(text) {
+  if (text[0] === "·") return h("span.sign.space", {}, text);
+  if (text === "⏎" || text === "⇥") return h("span.sign", {}, text);
+  if (text[0] === "⟨") return h("span.byte", {}, text.slice(1, -1));
+  return text;
+}
