@@ -1,0 +1,103 @@
+"""The workbench: models, sessions, and calls by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from tokenglass.workbench.params import JsonDict, Refused
+from tokenglass.workbench.registry import OPERATIONS, Operation, Stream
+from tokenglass.workbench.sessions import Held, Sessions
+from tokenglass.workbench.turns import FairEngine, Turnstile
+
+if TYPE_CHECKING:
+    from tokenglass.model import Model
+
+_MODULES = ("facts", "moves", "questions")
+
+
+class Workbench:
+    """One model, perhaps others to compare it with, and the sessions on it. Safe to call from several threads.
+
+    Args:
+        model: that sessions write with.
+        models: name -> model, for comparisons; `model` alone under its own name where None.
+    """
+
+    def __init__(self, model: Model, models: Mapping[str, Model] | None = None) -> None:
+        from importlib import import_module
+
+        for name in _MODULES:  # each puts its operations on the list
+            import_module(f"tokenglass.workbench.{name}")
+        fair = {id(each): _fair(each) for each in (model, *(models or {}).values())}
+        self.model = fair[id(model)]
+        self.models = {name: fair[id(each)] for name, each in (models or {model.info.name: model}).items()}
+        self.sessions = Sessions()
+
+    def call(self, name: str, given: Any = None) -> JsonDict:
+        """The answer of an operation that does not stream.
+
+        Raises:
+            Refused: no such operation, or a wrong parameter.
+            ValueError, TypeError, TokenglassError: what the library refuses.
+        """
+        operation = self.operation(name)
+        if operation.streams:
+            raise Refused(f"{name} answers with a stream", kind="NoOperation")
+        found: JsonDict = operation.run(self, **operation.checked({} if given is None else given))
+        return found
+
+    def stream(self, name: str, given: Any = None) -> Stream:
+        """The items of an operation that streams; the generator's return value is its end.
+
+        Parameters are checked at once. Closing the generator ends the work.
+        """
+        operation = self.operation(name)
+        if not operation.streams:
+            raise Refused(f"{name} does not stream", kind="NoOperation")
+        found: Stream = operation.run(self, **operation.checked({} if given is None else given))
+        return found
+
+    def operation(self, name: str) -> Operation:
+        """An operation by name.
+
+        Raises:
+            Refused: there is none.
+        """
+        found = OPERATIONS.get(name)
+        if found is None:
+            raise Refused(f"there is no operation {name[:60]!r}", kind="NoOperation")
+        return found
+
+    def use(self, session: str) -> AbstractContextManager[Held]:
+        """A session by id, for one operation."""
+        return self.sessions.use(session)
+
+    def named(self, name: str | None) -> Model:
+        """A model by its name; the first one where none is given.
+
+        Raises:
+            Refused: no model of that name was loaded at the start.
+        """
+        if name is None:
+            return self.model
+        if name not in self.models:
+            here = ", ".join(map(repr, self.models))
+            raise Refused(f"there is no model {name[:60]!r} here, only {here}", "model")
+        return self.models[name]
+
+    def config(self, given: JsonDict | None) -> JsonDict:
+        """Keywords as the library wants them: a model that drafts is named in a request."""
+        config = dict(given or {})
+        drafter = config.get("assistant_model")
+        if drafter is not None:
+            config["assistant_model"] = self.named(str(drafter))
+        return config
+
+
+def _fair(model: Model) -> Model:
+    """The same model, whose runs are turns."""
+    from tokenglass.model import Model
+
+    return Model(FairEngine(model.engine, Turnstile()), model.tokenizer, model.generation_defaults)

@@ -1,0 +1,110 @@
+"""The open sessions: by random id, a bounded number, the longest unused let go first."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tokenglass.workbench.params import Refused
+
+if TYPE_CHECKING:
+    from tokenglass.session import Session
+    from tokenglass.types import NextTokens
+
+MOST_SESSIONS = 128
+IDLE_SECONDS = 6 * 3600.0
+
+
+@dataclass(eq=False)
+class Held:
+    """A session that somebody has open.
+
+    Attributes:
+        id: its random name.
+        session: what is open.
+        lock: held while an operation is at work on it.
+        used: when it was last asked for.
+        kept: rows that were made before and still hold, by a key of whoever made them.
+    """
+
+    id: str
+    session: Session
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    used: float = 0.0
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def table(self) -> NextTokens:
+        """The next-token table here, read once for each place and configuration."""
+        session = self.session
+        key = ("table", session.node, session.writer)
+        if self.kept.get("at") != key:
+            self.kept["at"], self.kept["table"] = key, session.next
+        found: NextTokens = self.kept["table"]
+        return found
+
+
+class Sessions:
+    """All of them.
+
+    Args:
+        most: how many at once.
+        idle_seconds: after which an unused one may be let go.
+        clock: seconds.
+    """
+
+    def __init__(
+        self,
+        most: int = MOST_SESSIONS,
+        idle_seconds: float = IDLE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most, self._idle, self._clock = most, idle_seconds, clock
+        self._held: OrderedDict[str, Held] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def add(self, session: Session) -> Held:
+        """Hold a session; others that nobody used for long are let go."""
+        held = Held(secrets.token_urlsafe(16), session, used=self._clock())
+        with self._lock:
+            self._evict()
+            self._held[held.id] = held
+        return held
+
+    def _evict(self) -> None:
+        """The longest unused go: those idle for too long, and one where there are too many."""
+        oldest = self._clock() - self._idle
+        for name in [name for name, held in self._held.items() if held.used < oldest]:
+            del self._held[name]
+        while len(self._held) >= self._most:
+            self._held.popitem(last=False)
+
+    @contextmanager
+    def use(self, name: str) -> Iterator[Held]:
+        """A session for one operation, which nobody else works on meanwhile.
+
+        Raises:
+            Refused: there is none of that id, or no longer.
+        """
+        with self._lock:
+            held = self._held.get(name)
+            if held is None:
+                raise Refused("there is no such session here; open one", "session", "NoSession")
+            self._held.move_to_end(name)
+            held.used = self._clock()
+        with held.lock:
+            yield held
+
+    def close(self, name: str) -> None:
+        """Let a session go."""
+        with self._lock:
+            self._held.pop(name, None)
