@@ -25,6 +25,7 @@ from tokenglass.types.options import OptionGroup, OptionScore, OptionScores
 from tokenglass.types.scores import Score, ScoreRow
 from tokenglass.types.showcase import Parting, Showcase, Strategy
 from tokenglass.types.shown import Shown
+from tokenglass.types.tails import Tail
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
 from tokenglass.types.trees import Node, Tree
 from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence, Step
@@ -62,6 +63,7 @@ __all__ = [
     "Stage",
     "Step",
     "Strategy",
+    "Tail",
     "Token",
     "Tokenization",
     "Tree",

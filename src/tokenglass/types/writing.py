@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tokenglass.types.choices import Account, Books, Candidate, Removal, Stage
 from tokenglass.types.shown import Shown, frame
+from tokenglass.types.tails import Tail
 from tokenglass.types.tokens import Token, Vocabulary
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Step(Shown):
         draw: the uniform number of a sampled token, else None.
         cdf: the interval of the draw's cell, else None.
         finish_reason: why generation ended with this token, else None.
+        tail: how the logits below those of `top_ids` are spread; None where that was not recorded.
         reread: asks the model and the chain again, for `account`; None where that is not possible.
     """
 
@@ -72,6 +74,7 @@ class Step(Shown):
     cdf: tuple[float, float] | None = None
     finish_reason: FinishReason | None = None
     trail: NDArray[np.float32] | None = None
+    tail: Tail | None = None
     reread: Callable[[], Books] | None = field(default=None, compare=False)
 
     @property
