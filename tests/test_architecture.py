@@ -79,7 +79,13 @@ HEAVY = {
     "onnxruntime": {"engines.session"},
     "onnx": {"engines.graph", "engines.nodes"},
     "gguf": {"engines.tensors"},
-    "tokenizers": {"tokenizer.library", "tokenizer.sources", "tokenizer.configured", "files.checking"},
+    "tokenizers": {
+        "tokenizer.library",
+        "tokenizer.sources",
+        "tokenizer.configured",
+        "tokenizer.training",
+        "files.checking",
+    },
     "huggingface_hub": {"files.hub"},
     "jinja2": {"chat_sandbox", "chat_limits"},
     "pandas": {
@@ -332,7 +338,7 @@ HOLDS_RAW = {
     ("views.rows", "*"): "JSON values: text is escaped by JSON itself and drawn by nobody",
     ("views.growth", "_leaf"): "JSON values, as in views.rows",
     ("views.growth", "_"): "JSON values, as in views.rows",
-    ("views.trees", "_numbers_of"): "JSON values, as in views.rows",
+    ("views.trees", "step_row"): "JSON values, as in views.rows",
     ("views.trees", "tree_blocks"): "the end of the prompt, put together for safe_text",
     ("views.layout", "next_blocks"): "the end of the prompt, put together for safe_text",
     ("views.layout", "_notes"): "finds split characters; their text goes through safe_text",

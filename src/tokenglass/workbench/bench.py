@@ -14,7 +14,7 @@ from tokenglass.workbench.turns import FairEngine, Turnstile
 if TYPE_CHECKING:
     from tokenglass.model import Model
 
-_MODULES = ("facts", "moves", "questions")
+_MODULES = ("facts", "moves", "questions", "tokens")
 
 
 class Workbench:
