@@ -71,7 +71,7 @@ export class HttpBackend {
   /** @param {string} op @param {object} [params] @param {CallOptions} [options] */
   async call(op, params = {}, { signal } = {}) {
     const answer = await (await this.#post(op, params, "application/json", signal)).json();
-    if (op === "info") this.#operations = new Set([...(answer.operations ?? []), "info"]);
+    if (op === "info") this.#operations = new Set(["info", ...(answer.operations ?? []).map((/** @type {any} */ each) => each.name ?? each)]);
     return answer;
   }
 

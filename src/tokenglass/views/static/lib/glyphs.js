@@ -8,7 +8,8 @@
  * @property {string} token safe display text
  * @property {string} [bytes] hexadecimal
  * @property {string} [kind] "normal", "control", "byte" or "unknown"
- * @property {number | null} [group] tokens with the same number form one character together
+ * @property {{first: number, last: number, token: string} | null} [group] for pieces of one character: which
+ *   tokens, and the character's display text
  */
 
 import { h } from "./dom.js";
@@ -54,11 +55,10 @@ export function joined(tokens, draw) {
   let bracket = null;
   tokens.forEach((token, index) => {
     const drawn = draw(token, index);
-    const shared = token.group !== null && token.group !== undefined &&
-      (tokens[index - 1]?.group === token.group || tokens[index + 1]?.group === token.group);
-    if (!shared) out.push(drawn);
-    else if (bracket && tokens[index - 1]?.group === token.group) bracket.append(drawn);
-    else out.push((bracket = h("span.bracket", { title: "these tokens form one character together" }, drawn)));
+    if (!token.group) return void out.push(drawn);
+    if (bracket && tokens[index - 1]?.group?.first === token.group.first) return void bracket.append(drawn);
+    bracket = h("span.bracket", { title: `these tokens form ${token.group.token} together`, dataset: { formed: token.group.token } }, drawn);
+    out.push(bracket);
   });
   return out;
 }

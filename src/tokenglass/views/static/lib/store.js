@@ -6,11 +6,17 @@
 
 import { isAbort } from "./backend.js";
 
+const SHELF = 20;
+
 export class SessionStore extends EventTarget {
   /** @type {any} the last state, or null before the first */
   state = null;
   /** @type {Record<string, any>} what the reader set */
   config = {};
+  /** @type {{session: string, text: string}[]} texts that were written before this one, the latest first */
+  shelf = [];
+  /** @type {Record<string, any> | null} keywords that wait to be sent */
+  #wanted = null;
   #backend;
   /** @type {Promise<any>} */
   #last = Promise.resolve();
@@ -28,16 +34,39 @@ export class SessionStore extends EventTarget {
   }
 
   /**
-   * Begin anew with a prompt; what was written before stays with the server until it is closed.
+   * Begin anew. A text with tokens written by the model goes on the shelf; one that was only a prompt is let go.
    *
-   * @param {string | object[]} prompt text or chat messages
-   * @param {object} [more] of `open`
+   * @param {{prompt?: string, messages?: object[], ids?: number[], parse_special?: boolean, config?: object}} asked
    */
-  open(prompt, more = {}) {
-    const asked = typeof prompt === "string" ? { prompt } : { messages: prompt };
-    const old = this.state?.session;
-    return this.#queue("open", () => ({ ...asked, config: this.config, ...more }), () => {
-      if (old) this.#backend.call("close", { session: old }).catch(() => {});
+  open(asked) {
+    return this.#queue("open", () => ({ config: this.config, ...asked }), (before) => {
+      if (!before) return;
+      if (before.tree.nodes.length > 1) this.shelf = [{ session: before.session, text: before.text }, ...this.shelf].slice(0, SHELF);
+      else this.#backend.call("close", { session: before.session }).catch(() => {});
+    });
+  }
+
+  /** Take a text from the shelf again. */
+  reopen(/** @type {string} */ session) {
+    return this.#queue("state", () => ({ session }), (before) => {
+      this.shelf = this.shelf.filter((each) => each.session !== session);
+      if (before) this.shelf.unshift({ session: before.session, text: before.text });
+    });
+  }
+
+  /**
+   * Set all keywords; of several wishes in a row only the last is sent.
+   *
+   * @param {Record<string, any>} config
+   */
+  configure(config) {
+    const waits = this.#wanted !== null;
+    this.#wanted = config;
+    if (waits) return this.#last;
+    return this.#queue("set", () => {
+      const wanted = this.#wanted;
+      this.#wanted = null;
+      return { session: this.state.session, config: wanted, replace: true };
     });
   }
 
@@ -74,16 +103,17 @@ export class SessionStore extends EventTarget {
 
   /**
    * @param {string} op @param {() => object} params made when its turn has come
-   * @param {() => void} [after]
+   * @param {(before: any) => void} [after] told the state before
    * @param {(asked: object) => Promise<any>} [send]
    */
   #queue(op, params, after, send = (asked) => this.#backend.call(op, asked)) {
     this.#count(1);
     this.#last = this.#last.then(async () => {
       try {
+        const before = this.state;
         const state = await send(params());
+        after?.(before);
         this.#arrive(op, state);
-        after?.();
         return state;
       } catch (error) {
         if (!isAbort(error)) this.dispatchEvent(new CustomEvent("failed", { detail: { op, error } }));

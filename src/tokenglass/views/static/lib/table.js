@@ -6,6 +6,7 @@ import { h } from "./dom.js";
  * @typedef {object} Column
  * @property {string} name of the cell in a row
  * @property {import("./dom.js").Child} label
+ * @property {boolean} [heads] whether its cells name their rows; the first column where none does
  * @property {"number" | "text" | "wide"} [align] numbers stand right in tabular figures; wide takes what is left
  *
  * @typedef {Record<string, any> & {class?: string, props?: Record<string, any>}} Row cells by column name
@@ -15,7 +16,7 @@ import { h } from "./dom.js";
  * @param {object} options
  * @param {string} options.caption read out; shown only with `show`
  * @param {boolean} [options.show]
- * @param {Column[]} options.columns the first one heads its row
+ * @param {Column[]} options.columns
  * @param {Row[]} options.rows
  * @param {Record<string, any>} [props]
  * @returns {HTMLTableElement}
@@ -30,9 +31,9 @@ export function table({ caption, show = false, columns, rows }, props = {}) {
 
 /** @param {Column[]} columns @param {Row} row */
 export function tableRow(columns, row) {
-  return h("tr", { class: row.class ?? "", ...row.props },
-    columns.map((column, index) => {
-      const cell = `${index ? "td" : "th"}.${column.align ?? "text"}`;
-      return h(cell, index ? {} : { scope: "row" }, row[column.name]);
-    }));
+  const heading = columns.find((column) => column.heads) ?? columns[0];
+  return h("tr", { class: row.class ?? "", ...row.props }, columns.map((column) => {
+    const heads = column === heading;
+    return h(`${heads ? "th" : "td"}.${column.align ?? "text"}`, heads ? { scope: "row" } : {}, row[column.name]);
+  }));
 }
