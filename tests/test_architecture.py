@@ -63,7 +63,9 @@ MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),
     **dict.fromkeys(SECOND, FIRST | SECOND),
     **dict.fromkeys(THIRD, FIRST | SECOND | THIRD),
-    **dict.fromkeys(TOP, FIRST | SECOND | THIRD | TOP | {"views"}),
+    **dict.fromkeys(TOP, FIRST | SECOND | THIRD | TOP | {"views", "workbench", "server"}),
+    "workbench": FIRST | SECOND | THIRD | {"views", "workbench"},
+    "server": FIRST | {"workbench", "config", "server"},
     "engines": FIRST | {"engines"},
     "views": {"types", "errors", "text", "numbers", "views"},
 }
@@ -72,6 +74,7 @@ DOORS = {
     ("types", "tokenglass.views"): "function",  # a result asks for its own view when it is shown
     **{(unit, "tokenglass.engines.base"): "top" for unit in THIRD},  # the protocol, not an engine
     ("loading", "tokenglass.engines.opening"): "function",  # the one place that starts an engine
+    ("workbench", "tokenglass.engines.base"): "top",  # engines whose runs are turns
 }
 # Packages that are slow to import or not always there: the only modules that may name them, inside functions.
 # The sandbox modules import jinja2 at their top and are themselves imported inside functions.
@@ -102,6 +105,9 @@ HEAVY = {
     "pyarrow": {"traces.arrow"},  # the optional extra for Parquet and Arrow
     "torch": {"select.torch", "stages.foreign", "search.drawing"},  # draws and processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
+    "fastapi": {"server.app"},  # the optional extra for the page
+    "starlette": {"server.app"},  # what FastAPI is made of
+    "uvicorn": {"server.running"},
     "transformers": set(),
     "safetensors": set(),
     "typer": set(),

@@ -19,8 +19,8 @@ def run(given: Namespace) -> int:
     names = list(dict.fromkeys(given.model or ["smollm2"]))
     if not is_loopback(given.host):
         note(
-            f"note: {safe_line(given.host)} can be reached from other machines; whoever has the address with its "
-            "token can use the models, and what they send is not encrypted"
+            f"note: {safe_line(given.host)} can be reached from other machines; whoever has the address with "
+            "its token can use the models, and what they send is not encrypted"
         )
     listener = listening(given.host, given.port)  # first: it takes no time to find out that it cannot be had
     models = [tg.load(name, precision=given.precision) for name in names]

@@ -1,7 +1,7 @@
 """The one outermost guard: everything that reaches the application has passed it, HTTP and websocket alike.
 
-In this order: the host by a fixed list, the site a browser says the request comes from, the secret token, sizes.
-What is not known to be open needs the token. Knows nothing of what is served.
+In this order: the host by a fixed list, the site a browser says the request comes from, the secret token,
+sizes. What is not known to be open needs the token. Knows nothing of what is served.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def listening(host: str, port: int) -> socket.socket:
     """
     if host in ("", "0.0.0.0", "::"):
         raise ValueError(
-            f"--host must be one address of this machine, got {host!r}: a page is reached by its own name only"
+            f"--host must be one address of this machine, got {host!r}: a page answers to its own name only"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     found = socket.socket(family, socket.SOCK_STREAM)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tokenglass.workbench.params import JsonDict
@@ -112,7 +112,5 @@ def _next(stream: Iterator[JsonDict]) -> tuple[bool, JsonDict]:
 
 
 def _closed(stream: Any) -> None:
-    try:
+    with suppress(Cancelled, ValueError):  # it ended by being cancelled, or is ending
         stream.close()
-    except (Cancelled, ValueError):  # it ended by being cancelled, or is ending
-        pass

@@ -37,7 +37,16 @@ from tokenglass.types import (
 from tokenglass.views.reasons import why
 from tokenglass.views.stages import fate
 
-__all__ = ["candidate", "effective_choices", "plain", "rest_p", "rest_p_final", "to_dict", "why"]
+__all__ = [
+    "candidate",
+    "effective_choices",
+    "plain",
+    "rest_p",
+    "rest_p_final",
+    "search_row",
+    "to_dict",
+    "why",
+]
 
 JsonDict = dict[str, Any]
 
@@ -138,7 +147,7 @@ def _(result: Generation) -> JsonDict:
             "finish_reason": result.finish_reason,
             "sequences": [to_dict(sequence) for sequence in result.sequences],
             "config": result.config,
-            "search": [_search_step(record) for record in result.search],
+            "search": [search_row(record) for record in result.search],
             "warnings": result.warnings,
             "healing": None if result.healing is None else _healing(result.healing),
         }
@@ -230,7 +239,7 @@ def _chain_stage(stage: ChainStage) -> JsonDict:
     )
 
 
-def _search_step(record: Any) -> JsonDict:
+def search_row(record: Any) -> JsonDict:
     """A record of a search by its fields; its kind, such as "beam", is what its class is called."""
     return {"kind": type(record).__name__.removesuffix("Step").lower(), **_record(record)}
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.workbench.keeping import Uploads
 from tokenglass.workbench.params import JsonDict, Refused
 from tokenglass.workbench.registry import OPERATIONS, Operation, Stream
 from tokenglass.workbench.sessions import Held, Sessions
@@ -14,11 +15,11 @@ from tokenglass.workbench.turns import FairEngine, Turnstile
 if TYPE_CHECKING:
     from tokenglass.model import Model
 
-_MODULES = ("facts", "moves", "questions", "tokens")
+_MODULES = ("facts", "moves", "questions", "growth", "writing", "reading", "tokens", "keeping")
 
 
 class Workbench:
-    """One model, perhaps others to compare it with, and the sessions on it. Safe to call from several threads.
+    """One model, perhaps others to compare it with, and the sessions on it; for several threads at once.
 
     Args:
         model: that sessions write with.
@@ -34,6 +35,7 @@ class Workbench:
         self.model = fair[id(model)]
         self.models = {name: fair[id(each)] for name, each in (models or {model.info.name: model}).items()}
         self.sessions = Sessions()
+        self.uploads = Uploads()
 
     def call(self, name: str, given: Any = None) -> JsonDict:
         """The answer of an operation that does not stream.

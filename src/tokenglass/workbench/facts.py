@@ -26,7 +26,7 @@ def info(bench: Workbench) -> JsonDict:
         "models": list(bench.models),
         "has_chat_template": bench.model.tokenizer.chat_template is not None,
         "default_prompt": kinds.DEFAULT_PROMPT,
-        "keywords": [_keyword(field) for field in kinds.KEYWORDS],
+        "keywords": [keyword_row(field) for field in kinds.KEYWORDS],
         "presets": list(PRESETS),
         "strategies": [{"name": name, "keywords": plain(given)} for name, given in STRATEGIES.items()],
         "limits": {
@@ -41,7 +41,8 @@ def info(bench: Workbench) -> JsonDict:
     }
 
 
-def _keyword(field: Field) -> JsonDict:
+def keyword_row(field: Field) -> JsonDict:
+    """A generation keyword: what it takes, where it acts, and its default in each system."""
     named = ("name", "kind", "group", "interval", "about", "default", "when", "paper")
     shown = {name: plain(getattr(field, name)) for name in named}
     defaults = {preset: plain(field.default_of(preset)) for preset in PRESETS if preset in field.presets}

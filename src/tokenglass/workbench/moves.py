@@ -18,20 +18,11 @@ if TYPE_CHECKING:
 MOST_TAKEN_BACK = 1 << 20
 
 
-class _Timed:
-    """Milliseconds since it was made."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-
-    @property
-    def ms(self) -> float:
-        return (time.perf_counter() - self._start) * 1000.0
-
-
-def _answer(held: Held, n: int, timed: _Timed, **more: Any) -> JsonDict:
+def answer(held: Held, n: int, since: float | None = None, **more: Any) -> JsonDict:
+    """The state that an operation led to, with the milliseconds that model and chain took."""
+    started = time.perf_counter() if since is None else since
     held.table  # noqa: B018 - the model is read here, so that step_ms covers it
-    return state(held, n, step_ms=timed.ms, **more)
+    return state(held, n, step_ms=(time.perf_counter() - started) * 1000.0, **more)
 
 
 @operation(
@@ -59,14 +50,13 @@ def open_(
     given = [each for each in (prompt, messages, ids) if each is not None]
     if len(given) != 1:
         raise Refused("open needs one of prompt, messages and ids", "prompt")
-    timed, found = _Timed(), bench.named(model)
+    started, found = time.perf_counter(), bench.named(model)
     asked: Any = given[0]
     if prompt is not None and (parse_special or not add_special_tokens):
-        special = {"add_special_tokens": add_special_tokens, "parse_special": parse_special}
-        asked = found.tokenize(prompt, **special).ids
+        asked = found.tokenize(prompt, add_special_tokens=add_special_tokens, parse_special=parse_special).ids
     held = bench.sessions.add(found.session(asked, **bench.config(config)))
     try:
-        return _answer(held, n, timed)
+        return answer(held, n, started)
     except BaseException:  # a prompt that cannot be read opens nothing
         bench.sessions.close(held.id)
         raise
@@ -76,7 +66,7 @@ def open_(
 def state_(bench: Workbench, session: str, n: int = DEFAULT_ROWS) -> JsonDict:
     """What a session looks like now."""
     with bench.use(session) as held:
-        return _answer(held, n, _Timed())
+        return answer(held, n)
 
 
 @operation(
@@ -96,9 +86,9 @@ def step(
     n: int = DEFAULT_ROWS,
     reroll: bool = False,
 ) -> JsonDict:
-    """Append the token that the configuration picks, a given one, or the one that a rolled number falls on."""
+    """Append the token that the configuration picks, a given one, or the one a rolled number falls on."""
     with bench.use(session) as held:
-        timed = _Timed()
+        started = time.perf_counter()
         if token is not None and u is not None:
             raise Refused("step takes token or u, not both", "u")
         if u is not None:
@@ -107,7 +97,7 @@ def step(
             held.session.step(token=token)
         else:
             held.session.step(count, reroll=reroll)
-        return _answer(held, n, timed)
+        return answer(held, n, started)
 
 
 _BACK = whole(1, MOST_TAKEN_BACK, "how many tokens")
@@ -117,27 +107,27 @@ _BACK = whole(1, MOST_TAKEN_BACK, "how many tokens")
 def undo(bench: Workbench, session: str, count: int = 1, n: int = DEFAULT_ROWS) -> JsonDict:
     """Take back the last tokens; nothing is lost."""
     with bench.use(session) as held:
-        timed = _Timed()
+        started = time.perf_counter()
         held.session.undo(count)
-        return _answer(held, n, timed)
+        return answer(held, n, started)
 
 
 @operation(session=SESSION, count=_BACK, n=ROWS)
 def redo(bench: Workbench, session: str, count: int = 1, n: int = DEFAULT_ROWS) -> JsonDict:
     """Bring tokens back that were taken back."""
     with bench.use(session) as held:
-        timed = _Timed()
+        started = time.perf_counter()
         held.session.redo(count)
-        return _answer(held, n, timed)
+        return answer(held, n, started)
 
 
 @operation(session=SESSION, node=NODE, n=ROWS)
 def goto(bench: Workbench, session: str, node: int | str, n: int = DEFAULT_ROWS) -> JsonDict:
     """Stand on any place of the tree."""
     with bench.use(session) as held:
-        timed = _Timed()
+        started = time.perf_counter()
         held.session.goto(node)
-        return _answer(held, n, timed)
+        return answer(held, n, started)
 
 
 @operation(session=SESSION, config=CONFIG, n=ROWS)
@@ -147,11 +137,11 @@ def set_(bench: Workbench, session: str, config: JsonDict, n: int = DEFAULT_ROWS
     A keyword left out goes back to its default, but for the seed; null is off, as None is in Python.
     """
     with bench.use(session) as held:
-        timed, before = _Timed(), table_row(held.table, n)
+        started, before = time.perf_counter(), table_row(held.table, n)
         seed = held.session.writer.given.get("seed")
         kept = {} if seed is None else {"seed": seed}
         held.session.take({**kept, **bench.config(config)})
-        return _answer(held, n, timed, before=before)
+        return answer(held, n, started, before=before)
 
 
 @operation(session=SESSION)

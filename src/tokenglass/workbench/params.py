@@ -6,7 +6,7 @@ Knows nothing of models. A value that passes is of the type the schema says, wit
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import Any
 
@@ -55,7 +55,7 @@ class Kind:
 
     def said(self, about: str) -> Kind:
         """The same kind with another meaning."""
-        return Kind(self.schema, self.rule, self.allows, about)
+        return replace(self, about=about)
 
 
 def quoted(value: Any) -> str:
@@ -131,3 +131,39 @@ def either(*kinds: Kind, about: str = "") -> Kind:
 
     schema = {"anyOf": [dict(kind.schema) for kind in kinds]}
     return Kind(schema, " or ".join(kind.rule for kind in kinds), allows, about)
+
+
+def record(fields: Mapping[str, Kind], required: frozenset[str], about: str = "") -> Kind:
+    """An object with these fields and no other."""
+
+    def allows(value: Any) -> bool:
+        if not isinstance(value, dict) or not required <= value.keys() <= fields.keys():
+            return False
+        return all(each is None or fields[name].allows(each) for name, each in value.items())
+
+    schema = {
+        "type": "object",
+        "properties": {name: dict(kind.schema) for name, kind in fields.items()},
+        "required": sorted(required),
+        "additionalProperties": False,
+    }
+    return _Record(schema, f"an object with {', '.join(fields)}", allows, about, fields, required)
+
+
+@dataclass(frozen=True)
+class _Record(Kind):
+    """An object whose fields are checked by name."""
+
+    fields: Mapping[str, Kind] = field(default_factory=dict)
+    required: frozenset[str] = frozenset()
+
+    def check(self, name: str, value: Any) -> None:
+        if not isinstance(value, dict):
+            super().check(name, value)
+        for inner in value:
+            if inner not in self.fields:
+                raise Refused(f"{name} has no field {inner[:60]!r}; it takes {', '.join(self.fields)}", name)
+        for inner in sorted(self.required - value.keys()):
+            raise Refused(f"{name} needs {inner}", name)
+        for inner, given in value.items():
+            self.fields[inner].check(f"{name}.{inner}", given)

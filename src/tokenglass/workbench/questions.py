@@ -1,4 +1,4 @@
-"""Operations that ask about a place and move nobody: tables of earlier positions, any token, the whole curve."""
+"""Operations that ask about a place and move nobody: earlier positions, any token, the whole curve."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def curve(bench: Workbench, session: str, position: int | None = None) -> JsonDi
 def chain(
     bench: Workbench, session: str | None = None, config: JsonDict | None = None, n: int = DEFAULT_ROWS
 ) -> JsonDict:
-    """The chain of a session, or of a configuration; for a session also each shown candidate's way through it."""
+    """The chain of a session or of a configuration; of a session also each candidate's way through it."""
     if (session is None) == (config is None):
         raise Refused("chain needs one of session and config", "session")
     if session is None:
@@ -74,7 +74,7 @@ def chain(
         accounts = [table.account(row["id"]).to_dict() for row in shown["rows"]]
         return {
             **writer.plan.describe().to_dict(),
-            "tokenglass_code": tokenglass_code(plain(writer.given), held.session),
+            "tokenglass_code": tokenglass_code(plain(writer.given), *_named(held.session)),
             "records": shown["stages"],
             "accounts": accounts,
         }
@@ -85,13 +85,13 @@ def surprisal(bench: Workbench, session: str) -> JsonDict:
     """How surprising each token of the prompt itself is; states hold these numbers from then on."""
     with bench.use(session) as held:
         if "prompt_scores" not in held.kept:
-            held.kept["prompt_scores"] = _scored(held)
+            held.kept["prompt_scores"] = scored(held.session)
         scores = held.kept["prompt_scores"]
         return {"rows": [{"position": position, **row} for position, row in scores.items()]}
 
 
-def _scored(held: Held) -> dict[int, JsonDict]:
-    session = held.session
+def scored(session: Session) -> dict[int, JsonDict]:
+    """Position in the prompt -> the numbers of its token."""
     found: dict[int, JsonDict] = {}
     for position, row in enumerate(session.model.score(list(session.prompt_ids), top=0).to_dict()["rows"]):
         named = {name: row.get(name) for name in ("logprob", "p", "rank", "entropy_bits")}
@@ -158,12 +158,14 @@ def _cuts(table: NextTokens) -> list[JsonDict]:
     return found
 
 
-def tokenglass_code(config: JsonDict, session: Session | None = None) -> str:
+def tokenglass_code(config: JsonDict, model: str = "smollm2", prompt: str = kinds.DEFAULT_PROMPT) -> str:
     """The same as a program of this library."""
     keywords = "".join(f",\n    {name}={value!r}" for name, value in config.items())
-    name = "smollm2" if session is None else session.model.info.name
-    prompt = repr(kinds.DEFAULT_PROMPT if session is None else session.model.detokenize(session.prompt_ids))
     return (
-        f"import tokenglass as tg\n\nmodel = tg.load({name!r})\n"
-        f"session = model.session(\n    {prompt}{keywords},\n)\nsession.step()"
+        f"import tokenglass as tg\n\nmodel = tg.load({model!r})\n"
+        f"session = model.session(\n    {prompt!r}{keywords},\n)\nsession.step()"
     )
+
+
+def _named(session: Session) -> tuple[str, str]:
+    return session.model.info.name, session.model.detokenize(session.prompt_ids)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tokenglass.workbench.params import JsonDict, Kind, Refused
 
-Stream = Iterator[JsonDict]
+Stream = Generator[JsonDict, None, JsonDict]
 
 
 @dataclass(frozen=True)

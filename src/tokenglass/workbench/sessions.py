@@ -35,7 +35,7 @@ class Held:
 
     id: str
     session: Session
-    lock: threading.RLock = field(default_factory=threading.RLock)
+    lock: threading.Lock = field(default_factory=threading.Lock)
     used: float = 0.0
     kept: dict[Any, Any] = field(default_factory=dict)
 

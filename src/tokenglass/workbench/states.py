@@ -72,7 +72,7 @@ def settings(held: Held) -> JsonDict:
 
 
 def token_rows(held: Held, nodes: dict[int, JsonDict]) -> list[JsonDict]:
-    """One row for each token of prompt and text; the numbers of the prompt's own are None until they are scored."""
+    """One row for each token of prompt and text; the prompt's own have numbers once they were scored."""
     session = held.session
     tokens = [session.tree.vocabulary.token(i) for i in session.ids]
     groups = character_groups(tokens)
@@ -105,7 +105,7 @@ def surprisal_bits(logprob: float | None) -> float | None:
 
 
 def character_groups(tokens: Sequence[Token]) -> list[JsonDict | None]:
-    """For tokens that hold pieces of one character: which tokens, from the first to the last, and the character."""
+    """For tokens that hold pieces of one character: the first and the last of them, and the character."""
     ends = np.cumsum([len(token.bytes) for token in tokens]).tolist() if tokens else []
     data = b"".join(token.bytes for token in tokens)
     found: list[JsonDict | None] = [None] * len(tokens)

@@ -1,7 +1,7 @@
 """Fair turns on one engine: whoever has waited longest since their last run of the model goes next.
 
-A long text that somebody has written does not keep a click waiting: each run of the model is one turn. Work that
-is no longer wanted is cancelled at its next turn; work done in idle time only gets a turn when nobody waits.
+A long text that somebody has written does not keep a click waiting: each run of the model is one turn. Work
+that is no longer wanted is cancelled at its next turn; work done in idle time gets one when nobody waits.
 """
 
 from __future__ import annotations
