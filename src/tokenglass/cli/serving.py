@@ -35,6 +35,6 @@ def run(given: Namespace) -> int:
 
             webbrowser.open(address.url)
 
-    bench = Workbench(models[0], dict(zip(names, models, strict=True)))
+    bench = Workbench(models[0], dict(zip(names, models, strict=True)), look_ahead=True)
     serve(bench, listener, given.host, ready)
     return OK

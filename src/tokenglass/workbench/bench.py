@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.workbench.ahead import LookAhead
 from tokenglass.workbench.keeping import Uploads
 from tokenglass.workbench.params import JsonDict, Refused
 from tokenglass.workbench.registry import OPERATIONS, Operation, Stream
@@ -24,9 +26,12 @@ class Workbench:
     Args:
         model: that sessions write with.
         models: name -> model, for comparisons; `model` alone under its own name where None.
+        look_ahead: compute what may be asked for next while nobody is at work.
     """
 
-    def __init__(self, model: Model, models: Mapping[str, Model] | None = None) -> None:
+    def __init__(
+        self, model: Model, models: Mapping[str, Model] | None = None, *, look_ahead: bool = False
+    ) -> None:
         from importlib import import_module
 
         for name in _MODULES:  # each puts its operations on the list
@@ -35,6 +40,8 @@ class Workbench:
         self.model = fair[id(model)]
         self.models = {name: fair[id(each)] for name, each in (models or {model.info.name: model}).items()}
         self.sessions = Sessions()
+        self._at_work, self._lock = 0, threading.Lock()
+        self.ahead = LookAhead(lambda: self._at_work == 0) if look_ahead else None
         self.uploads = Uploads()
 
     def call(self, name: str, given: Any = None) -> JsonDict:
@@ -47,7 +54,10 @@ class Workbench:
         operation = self.operation(name)
         if operation.streams:
             raise Refused(f"{name} answers with a stream", kind="NoOperation")
-        found: JsonDict = operation.run(self, **operation.checked({} if given is None else given))
+        asked = operation.checked({} if given is None else given)
+        with self._working():
+            found: JsonDict = operation.run(self, **asked)
+        self._look_ahead(found)
         return found
 
     def stream(self, name: str, given: Any = None) -> Stream:
@@ -58,8 +68,36 @@ class Workbench:
         operation = self.operation(name)
         if not operation.streams:
             raise Refused(f"{name} does not stream", kind="NoOperation")
-        found: Stream = operation.run(self, **operation.checked({} if given is None else given))
-        return found
+        return self._streamed(operation.run(self, **operation.checked({} if given is None else given)))
+
+    def _streamed(self, run: Stream) -> Stream:
+        with self._working():
+            return (yield from run)
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """While something is at work nobody looks ahead."""
+        with self._lock:
+            self._at_work += 1
+        if self.ahead is not None:
+            self.ahead.interrupt()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._at_work -= 1
+
+    def _look_ahead(self, answer: JsonDict) -> None:
+        """After a state was answered, its children may be asked for."""
+        if self.ahead is not None and "next" in answer and "session" in answer:
+            with self.sessions.glance(answer["session"]) as held:
+                if held is not None:
+                    self.ahead.after(held)
+
+    def close(self) -> None:
+        """End what is looked ahead to; the models stay open."""
+        if self.ahead is not None:
+            self.ahead.close()
 
     def operation(self, name: str) -> Operation:
         """An operation by name.

@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 LONGEST_PART = 1 << 19  # characters of a trace in one request
 LONGEST_TRACE = 64 << 20  # of all its parts
 MOST_UPLOADS = 4  # begun and not ended
-ENDINGS = {"csv": "csv", "jsonl": "jsonl", "markdown": "md", "dot": "dot", "svg": "svg"}
+ENDINGS = {"csv": "csv", "jsonl": "jsonl", "markdown": "md", "dot": "dot", "svg": "svg", "html": "html"}
 MEDIA_TYPES = {
     "csv": "text/csv",
     "jsonl": "application/jsonl",
     "markdown": "text/markdown",
     "dot": "text/vnd.graphviz",
     "svg": "image/svg+xml",
+    "html": "text/html",
 }
 
 
@@ -55,7 +56,7 @@ def save(bench: Workbench, session: str) -> JsonDict:
     candidates=flag("in csv and jsonl a row for each candidate of each token"),
 )
 def export(bench: Workbench, session: str, format: str, candidates: bool = False) -> JsonDict:
-    """A session's rows or its tree as a file for other programs."""
+    """A session's rows or its tree as a file for other programs; html is a page that works from disk."""
     name = f"session.{ENDINGS[format]}"
     with bench.use(session) as held:
         found = _exported(held.session, name, format, candidates)
@@ -63,6 +64,10 @@ def export(bench: Workbench, session: str, format: str, candidates: bool = False
 
 
 def _exported(session: Session, name: str, format: str, candidates: bool) -> str:
+    if format == "html":
+        from tokenglass.handout import of_session
+
+        return of_session(session)
     from tokenglass.traces import candidate_table, export, tree_table
 
     nodes = {"session": list(session.tree)}

@@ -11,9 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.errors import NoTokenAllowed
 from tokenglass.workbench.params import Refused
 
 if TYPE_CHECKING:
+    from tokenglass.select import Choice
     from tokenglass.session import Session
     from tokenglass.types import NextTokens
 
@@ -48,6 +50,30 @@ class Held:
             self.kept["at"], self.kept["table"] = key, session.next
         found: NextTokens = self.kept["table"]
         return found
+
+    @property
+    def picked(self) -> tuple[Choice | None, str]:
+        """What a step would write here; or None, and why nothing can be written."""
+        session, key = self.session, (self.session.node, self.session.writer)
+        if self.kept.get("picked_at") != key:
+            self.kept["picked_at"], self.kept["picked"] = key, _pick(session)
+        found: tuple[Choice | None, str] = self.kept["picked"]
+        return found
+
+    @property
+    def likely(self) -> tuple[int, ...]:
+        """The token that a step would write, then the likeliest ones by the model, each once."""
+        choice, best = self.picked[0], [row.id for row in self.table.rows]
+        return tuple(dict.fromkeys([*([] if choice is None else [choice.token_id]), *best]))
+
+
+def _pick(session: Session) -> tuple[Choice | None, str]:
+    if session.finish_reason is not None:
+        return None, ""
+    try:
+        return session.writer.pick(session.node, session.reading, 0)[0], ""
+    except (NoTokenAllowed, ValueError) as error:
+        return None, str(error)
 
 
 class Sessions:
@@ -103,6 +129,19 @@ class Sessions:
             held.used = self._clock()
         with held.lock:
             yield held
+
+    @contextmanager
+    def glance(self, name: str) -> Iterator[Held | None]:
+        """A session that nobody works on at the moment; None otherwise, without waiting."""
+        with self._lock:
+            held = self._held.get(name)
+        if held is None or not held.lock.acquire(blocking=False):
+            yield None
+            return
+        try:
+            yield held
+        finally:
+            held.lock.release()
 
     def close(self, name: str) -> None:
         """Let a session go."""

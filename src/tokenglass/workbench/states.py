@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from tokenglass.errors import NoTokenAllowed
 from tokenglass.numbers import LN2, softmax
 from tokenglass.select import Choice, Draw
 from tokenglass.text import safe_text
@@ -149,15 +148,10 @@ def table_row(table: NextTokens, n: int) -> JsonDict:
 
 
 def _picked(held: Held) -> JsonDict:
-    """What a step would write here, and where the rows' cells lie on the line from 0 to 1."""
-    session = held.session
-    if session.finish_reason is not None:
-        return {"pick": None, "refused": None, "draw_preview": None}
-    reading = session.reading
-    try:
-        choice, _ = session.writer.pick(session.node, reading, 0)
-    except (NoTokenAllowed, ValueError) as error:
-        return {"pick": None, "refused": str(error), "draw_preview": None}
+    """What a step would write here, and where the likeliest cells lie on the line from 0 to 1."""
+    choice, refused = held.picked
+    if choice is None:
+        return {"pick": None, "refused": refused or None, "draw_preview": None}
     return {"pick": _choice(held, choice), "refused": None, "draw_preview": _cells(held)}
 
 

@@ -19,6 +19,7 @@ from tokenglass.types import EngineInfo
 
 CHUNK = 256  # tokens of a long prompt that are read in one turn
 _REMEMBERED = 4096  # beginnings that were read before
+_MOST_READY = 64  # rows of logits that were looked ahead to: 13 MB for a vocabulary of 49,152
 _Found = TypeVar("_Found")
 
 
@@ -129,6 +130,8 @@ class FairEngine:
     def __init__(self, engine: Engine, turnstile: Turnstile) -> None:
         self._engine, self._turnstile = engine, turnstile
         self._read: OrderedDict[int, None] = OrderedDict()
+        self._ready: OrderedDict[tuple[int, ...], Forward] = OrderedDict()
+        self._lock = threading.Lock()
 
     @property
     def info(self) -> EngineInfo:
@@ -144,11 +147,34 @@ class FairEngine:
         hidden_last: int = 1,
     ) -> Forward:
         """One turn; a long prompt is read in several, each of which leaves its part in the cache."""
-        if last == 1 and not layers:
+        plain = last == 1 and not layers
+        if plain:
+            if (ready := self._ready_for(prefixes)) is not None:
+                return ready
             for prefix in prefixes:
                 self._read_in_turns(prefix)
         with self._turnstile.turn():
+            # looked ahead to while this was waiting
+            if plain and (ready := self._ready_for(prefixes)) is not None:
+                return ready
             return self._engine.forward(prefixes, last=last, layers=layers, hidden_last=hidden_last)
+
+    def look_ahead(self, prefix: Prefix) -> None:
+        """Compute what may be asked for next, and keep it for a while."""
+        if prefix.ids not in self._ready:
+            with self._turnstile.turn():
+                found = self._engine.forward([prefix])
+                with self._lock:
+                    self._ready[prefix.ids] = found
+                    while len(self._ready) > _MOST_READY:
+                        self._ready.popitem(last=False)
+
+    def _ready_for(self, prefixes: Sequence[Prefix]) -> Forward | None:
+        """What was looked ahead to, where it is all that is asked for."""
+        if len(prefixes) != 1:
+            return None
+        with self._lock:
+            return self._ready.get(prefixes[0].ids)
 
     def _read_in_turns(self, prefix: Prefix) -> None:
         if prefix.node is not None or len(prefix.ids) <= 2 * CHUNK:
@@ -163,12 +189,13 @@ class FairEngine:
 
     def _is_known(self, key: int) -> bool:
         """Whether a beginning was read before; it is from now on."""
-        known = key in self._read
-        self._read[key] = None
-        self._read.move_to_end(key)
-        if len(self._read) > _REMEMBERED:
-            self._read.popitem(last=False)
-        return known
+        with self._lock:
+            known = key in self._read
+            self._read[key] = None
+            self._read.move_to_end(key)
+            if len(self._read) > _REMEMBERED:
+                self._read.popitem(last=False)
+            return known
 
     def unembed(self, hidden: Floats, *, norm: bool) -> Floats:
         """One turn."""
