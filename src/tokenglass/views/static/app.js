@@ -3,6 +3,7 @@
 import { announce } from "./lib/announce.js";
 import { HttpBackend } from "./lib/backend.js";
 import { button, fill, h, sheet } from "./lib/dom.js";
+import { fileMenu } from "./lib/files.js";
 import { keyName, listen } from "./lib/keys.js";
 import { SessionStore } from "./lib/store.js";
 
@@ -72,7 +73,7 @@ export class App extends HTMLElement {
     fill(this.#foot, keys.map((binding) => button(
       [h("kbd", {}, keyName(binding)), binding.label],
       (event) => binding.run(/** @type {any} */ (event)),
-      { "class": "plain", disabled: binding.key === "1-9" || !(binding.when?.() ?? true), tabindex: -1 },
+      { "class": "plain", "data-key": binding.key, disabled: binding.key === "1-9" || !(binding.when?.() ?? true), tabindex: -1 },
     )));
   }
 
@@ -84,7 +85,7 @@ export class App extends HTMLElement {
       h("span.model", {}, `${model.name} · ${model.precision}`),
       h("nav", { "aria-label": "views" }, h("ul", {}, this.#offered().map((entry) =>
         h("li", {}, h("a", { href: `#${entry.name}` }, entry.label))))),
-      h("div.row", {},
+      h("div.row", {}, fileMenu(this),
         button("Aa", () => this.#toggleLarge(), { "aria-label": "large type", "aria-pressed": String("large" in document.documentElement.dataset), title: "large type, for a class" }),
         button("◐", () => this.#toggleTheme(), { "aria-label": "light or dark", title: "light or dark" }),
         button("?", () => this.#showKeys(), { "aria-label": "all keys", title: "all keys" })));
@@ -92,7 +93,7 @@ export class App extends HTMLElement {
 
   /** Views that this backend can feed: a recording may lack whole operations. */
   #offered() {
-    const needs = /** @type {Record<string, string>} */ ({ strategies: "strategies", read: "score", compare: "compare", tokens: "tokenize" });
+    const needs = /** @type {Record<string, string>} */ ({ strategies: "strategies", read: "score", compare: "compare", tokens: "tokenize", lessons: "tokenize" });
     return VIEWS.filter((entry) => !needs[entry.name] || this.backend.can(needs[entry.name]));
   }
 

@@ -25,13 +25,14 @@ export class Controls {
   #search = /** @type {HTMLInputElement} */ (h("input", { type: "search", placeholder: "penalty, stop, seed …", "aria-label": "find a keyword" }));
   #found = h("div.stack.found");
   #reset = button("all as at first", () => this.#clear(), { "class": "small" });
+  #idle = h("p.note", {}, "Taking the best leaves nothing to chance: only penalties act. Choose “draw one” for the rest.");
   #built = false;
 
   /** @param {import("./panel.js").ChainPanel} panel */
   constructor(panel) {
     this.#panel = panel;
     this.#search.addEventListener("input", () => this.#find());
-    this.element = h("div.controls.stack", {}, this.#main,
+    this.element = h("div.controls.stack", {}, this.#idle, this.#main,
       h("details.more", { ontoggle: () => this.#find() }, h("summary", {}, "every other keyword"), h("div.stack", {}, this.#search, this.#found)), h("div.row", {}, this.#reset));
   }
 
@@ -49,6 +50,7 @@ export class Controls {
       show(state);
       error.hidden = true;
     }
+    this.#idle.hidden = state.chain.mode === "sample";
     this.#reset.disabled = Object.keys(state.config.given).length === 0;
     if (!this.#search.value) this.#find();
   }
@@ -91,6 +93,7 @@ export class Controls {
     const editor = editorOf(keyword, set);
     const back = button("↺", () => set(undefined), { "class": "plain", "aria-label": `${keyword.name} back to its default`, title: "back to the default" });
     const idle = h("span.note", { hidden: true }, "no effect here");
+    const sampled = keyword.name in SLIDERS && keyword.group !== "penalties";
     const label = EXPLANATIONS[keyword.name] ? term(keyword.name, keyword.name) : h("span", { title: keyword.about }, keyword.name);
     const row = h("div.control", { "data-keyword": keyword.name },
       h("div.head", {}, h("span.label", {}, label, " ", idle), back), editor.element,
@@ -100,8 +103,8 @@ export class Controls {
       const value = keyword.name in given ? given[keyword.name] : effective[keyword.name] ?? keyword.defaults[state.chain.preset] ?? keyword.default;
       editor.show(value);
       back.disabled = !(keyword.name in given);
-      idle.hidden = !(without.includes(keyword.name) || (keyword.name in SLIDERS && state.chain.mode !== "sample" && !keyword.name.includes("penalty")));
-      row.classList.toggle("idle", !idle.hidden);
+      idle.hidden = !without.includes(keyword.name);
+      row.classList.toggle("idle", !idle.hidden || (sampled && state.chain.mode !== "sample"));
     };
     this.#rows.set(keyword.name, { row, show, error });
     show(this.#panel.store.state);
@@ -128,13 +131,13 @@ function editorOf(keyword, set) {
 function slider(name, set) {
   const [min, max, step] = SLIDERS[name];
   const range = /** @type {HTMLInputElement} */ (h("input", { type: "range", min, max, step, "aria-label": name }));
-  const number = /** @type {HTMLInputElement} */ (h("input.short", { type: "number", step: "any", "aria-label": `${name}, exact value` }));
+  const number = /** @type {HTMLInputElement} */ (h("input.short", { type: "number", step: "any", placeholder: "off", "aria-label": `${name}, exact value` }));
   range.addEventListener("input", () => { number.value = range.value; set(Number(range.value)); });
   number.addEventListener("change", () => set(number.value === "" ? undefined : Number(number.value)));
   return {
     element: h("div.pair", {}, range, number),
     show: (value) => {
-      if (document.activeElement !== range) range.value = String(value ?? (name === "min_p" ? 0 : max));
+      if (document.activeElement !== range) range.value = String(value ?? (name === "min_p" ? min : max));
       if (document.activeElement !== number) number.value = value === null || value === undefined ? "" : String(value);
     },
   };

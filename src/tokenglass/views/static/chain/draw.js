@@ -26,9 +26,10 @@ export class DrawLine {
       h("div.row.small", {}, h("label", {}, "u =", this.#number), button("roll the dice", () => this.#roll(Math.floor(Math.random() / STEP) * STEP)), this.#own, this.#append));
   }
 
-  draw(/** @type {any} */ state) {
+  /** @param {any} next a state's own table, or null where nothing is to be drawn */
+  draw(next) {
     this.#rolled = null;
-    this.element.hidden = !state.next.draw_preview || state.next.pick?.draw === null;
+    this.element.hidden = !next?.draw_preview || !next.pick || next.pick.draw === null;
     if (!this.element.hidden) this.#show();
   }
 

@@ -3,6 +3,7 @@
 import { button, fill, h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
 import { bits, integer, percent } from "../lib/figures.js";
+import { glyphs } from "../lib/glyphs.js";
 import { codeBox } from "./code.js";
 import { Controls } from "./controls.js";
 import { DrawLine } from "./draw.js";
@@ -17,6 +18,8 @@ export class ChainPanel extends HTMLElement {
   before = null;
   /** @type {string | null} the stage whose columns are open */
   #opened = null;
+  /** @type {{next: any, came: any} | null} */
+  #place = null;
   #changed = { name: "", at: 0 };
   #head = h("div.row");
   #stages = h("ol.stages");
@@ -33,16 +36,22 @@ export class ChainPanel extends HTMLElement {
 
   connectedCallback() {
     if (this.firstChild) return;
+    this.close();
     fill(this, h("section.chain.stack", { "aria-label": "the chain" },
       this.#head, this.#stages, this.#columns, this.#warnings, this.#draw.element, this.#why, this.#controls.element, this.#code.element));
-    this.store.addEventListener("state", (/** @type {any} */ event) => this.#arrived(event.detail));
+    this.store.addEventListener("state", (/** @type {any} */ event) => { if (event.detail.op !== "set") this.before = null; });
     this.store.addEventListener("failed", (/** @type {any} */ event) => this.#failed(event.detail));
   }
 
-  /** Bring it into sight and the focus with it. */
+  /** Bring it into sight, on a narrow screen as a sheet, and the focus with it. */
   open() {
+    this.dataset.sheet = "open";
     this.scrollIntoView({ block: "nearest", behavior: "auto" });
     /** @type {HTMLElement | null} */ (this.#stages.querySelector("button"))?.focus();
+  }
+
+  close() {
+    this.dataset.sheet = "";
   }
 
   /**
@@ -61,12 +70,6 @@ export class ChainPanel extends HTMLElement {
     return this.store.configure(config);
   }
 
-  /** @param {{op: string, state: any}} detail */
-  #arrived({ op, state }) {
-    if (op !== "set") this.before = null;
-    this.draw(state);
-  }
-
   /** @param {{op: string, error: any}} detail */
   async #failed({ op, error }) {
     if (op !== "set") return;
@@ -80,8 +83,10 @@ export class ChainPanel extends HTMLElement {
     this.#controls.problem(error.field ?? this.#changed.name, error.message);
   }
 
-  draw(/** @type {any} */ state) {
-    const { next } = state;
+  /** @param {any} state @param {{next: any, came: any} | null} [place] an earlier place that is looked at instead of the end */
+  draw(state, place = this.#place) {
+    this.#place = place;
+    const next = place?.next ?? state.next;
     this.#drawHead(state);
     const rows = next.stages.length ? next.stages : [{ name: "model", params: {}, alive: next.vocab_size, removed: 0, changed: 0, mass_kept: 1, entropy_bits: next.entropy_bits }];
     const focused = this.#stages.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.key : null;
@@ -91,8 +96,8 @@ export class ChainPanel extends HTMLElement {
     fill(this.#columns, open > 0 ? stageTable(next, open) : null);
     fill(this.#warnings, state.config.warnings.map((/** @type {string} */ text) => h("p.note", {}, `⚠ ${text}`)),
       next.refused ? h("p.error", {}, next.refused) : null);
-    fill(this.#why, state.last ? [h("strong", {}, "why? "), state.last.why] : null);
-    this.#draw.draw(state);
+    fill(this.#why, state.last && !place ? [h("strong", {}, "why? "), state.last.why] : null);
+    this.#draw.draw(place ? null : state.next);
     this.#controls.draw(state);
     this.#code.moved();
   }
@@ -100,9 +105,10 @@ export class ChainPanel extends HTMLElement {
   #drawHead(/** @type {any} */ state) {
     const { preset } = state.chain;
     const choose = (/** @type {any} */ event) => this.set("preset", event.target.value);
-    fill(this.#head, h("h2", {}, term("chain", "the chain")),
+    fill(this.#head, h("h2", {}, term("chain", "the chain"), this.#place?.came ? [" where ", glyphs(this.#place.came), " came"] : null),
       h("label.small.push", {}, "order of", h("select", { onchange: choose, "aria-label": "preset: whose order and defaults" },
-        this.app.info.presets.map((/** @type {string} */ name) => h("option", { value: name, selected: name === preset }, name)))));
+        this.app.info.presets.map((/** @type {string} */ name) => h("option", { value: name, selected: name === preset }, name)))),
+      button("close", () => this.close(), { "class": "sheetclose" }));
   }
 
   /** @param {any} stage @param {number} index @param {any[]} rows */
@@ -110,7 +116,7 @@ export class ChainPanel extends HTMLElement {
     const was = this.before?.stages.find((/** @type {any} */ each) => each.name === stage.name);
     const open = this.#opened === stage.name;
     const toggle = () => { this.#opened = open ? null : stage.name; this.draw(this.store.state); };
-    const name = [h("span.name", {}, stage.name), h("span.params", {}, shortParams(stage.params))];
+    const name = h("span", {}, h("span.name", {}, stage.name), h("span.params", {}, shortParams(stage.params)));
     const numbers = [
       h("span.number", { title: "tokens still alive" }, integer(stage.alive)),
       h("span.number.kept", {}, index && stage.removed ? `keeps ${percent(stage.mass_kept)}` : ""),
@@ -118,12 +124,13 @@ export class ChainPanel extends HTMLElement {
     ];
     return h("li.stage", { class: open ? "open" : "" },
       index ? h("button.stagerow", { type: "button", "aria-expanded": String(open), "data-key": `stage ${stage.name}`, onclick: toggle }, name, numbers) : h("div.stagerow", {}, name, numbers),
-      index && rows.length > 2 ? this.#movers(stage.name, index, rows) : null,
+      rows.length > 2 ? this.#movers(stage.name, index, rows) : null,
       h("i.alive", { "aria-hidden": "true", style: { "--p": Math.log(stage.alive + 1) / Math.log(rows[0].alive + 1) } }));
   }
 
   /** @param {string} name @param {number} index @param {any[]} rows */
   #movers(name, index, rows) {
+    if (!index) return h("span.movers");
     const names = rows.slice(1).map((row) => row.name);
     const move = (/** @type {number} */ by) => () => {
       const order = names.filter((each) => each !== name);
@@ -139,7 +146,7 @@ export class ChainPanel extends HTMLElement {
   #picker(/** @type {any} */ state) {
     const sampling = state.chain.mode === "sample";
     const choose = (/** @type {boolean} */ wanted) => () => this.set("do_sample", wanted);
-    return h("li.picker.row", {}, h("span", {}, "then "),
+    return h("li.picker.row", { hidden: this.#place !== null }, h("span", {}, "then "),
       button("take the best", choose(false), { "aria-pressed": String(!sampling), "data-key": "greedy" }),
       button("draw one", choose(true), { "aria-pressed": String(sampling), "data-key": "sample" }),
       sampling ? h("span.note", {}, `seed ${state.config.effective.seed}`) : h("span.note", {}, "no chance in it"));

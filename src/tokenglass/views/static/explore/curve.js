@@ -37,12 +37,13 @@ function spaced(cuts, x) {
 /** @param {(rank: number) => number} x @param {(p: number) => number} y @param {number} size */
 function axes(x, y, size) {
   const ranks = [1, 10, 100, 1000, 10000, 100000].filter((rank) => rank <= size);
-  const shares = [1, 1e-2, 1e-4, 1e-6, 1e-8];
+  const powers = /** @type {Record<string, string>} */ ({ 1: "100 %", 1e-2: "1 %", 1e-4: "0.01 %", 1e-6: "0.0001 %", 1e-8: "10⁻⁶ %" });
+  const shares = Object.keys(powers).map(Number);
   return [
     ranks.map((rank) => svg("g.tick", {}, svg("line", { x1: x(rank), x2: x(rank), y1: EDGE.top, y2: HEIGHT - EDGE.bottom }),
       svg("text", { x: x(rank), y: HEIGHT - EDGE.bottom + 16, "text-anchor": "middle" }, integer(rank)))),
     shares.map((p) => svg("g.tick", {}, svg("line", { x1: EDGE.left, x2: WIDTH - EDGE.right, y1: y(p), y2: y(p) }),
-      svg("text", { x: EDGE.left - 6, y: y(p) + 4, "text-anchor": "end" }, p === 1 ? "100 %" : `${p * 100} %`.replace("e-", "e−")))),
+      svg("text", { x: EDGE.left - 6, y: y(p) + 4, "text-anchor": "end" }, powers[p]))),
     svg("text.name", { x: WIDTH - EDGE.right, y: HEIGHT - 6, "text-anchor": "end" }, "rank"),
   ];
 }

@@ -64,7 +64,7 @@ export class TokenEntry {
   async #run() {
     if (this.#mode === "look" || this.#text === "") return this.#look();
     const place = await this.#view.back();
-    if (place && await this.#view.store.act("step", { token: this.#text, n: this.#view.rows })) this.#input.value = "";
+    if (place && await this.#view.store.act("step", { token: this.#text })) this.#input.value = "";
     fill(this.#answer);
   }
 

@@ -3,7 +3,7 @@
 import { bars } from "../lib/bars.js";
 import { h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
-import { bits, choices, count, integer, percent } from "../lib/figures.js";
+import { bits, choices, integer, percent } from "../lib/figures.js";
 import { glyphs, hexBytes, spoken } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
 
@@ -11,7 +11,7 @@ import { table } from "../lib/table.js";
  * @typedef {object} Shown
  * @property {any} next the table
  * @property {any} [ghost] the table before the last change
- * @property {number | null} [came] id of the token that stands there
+ * @property {{id: number, why: string} | null} [mark] a token to point at, and why
  * @property {boolean} zoom whether the longest bar fills the width
  * @property {(row: any) => void} onPick
  * @property {(row: any) => void} onDetails
@@ -25,9 +25,9 @@ export function nextTable(shown) {
   const columns = [
     { name: "key", label: h("span.unseen", {}, "key"), align: /** @type {const} */ ("number") },
     { name: "token", label: "token", align: /** @type {const} */ ("text"), heads: true },
-    { name: "bar", label: axis(scale), align: /** @type {const} */ ("wide") },
-    { name: "p", label: term("p", chained ? "the model" : "probability"), align: /** @type {const} */ ("number") },
-    ...(chained ? [{ name: "final", label: term("p_final", "after the chain"), align: /** @type {const} */ ("number") }] : []),
+    { name: "bar", label: axis(scale, Boolean(shown.ghost)), align: /** @type {const} */ ("wide") },
+    { name: "p", label: [chained ? h("i.swatch", { "data-of": "model", "aria-hidden": "true" }) : null, term("p", chained ? "the model" : "probability")], align: /** @type {const} */ ("number") },
+    ...(chained ? [{ name: "final", label: [h("i.swatch", { "aria-hidden": "true" }), term("p_final", "after the chain")], align: /** @type {const} */ ("number") }] : []),
   ];
   const rows = [...next.rows.map((/** @type {any} */ row, /** @type {number} */ index) => candidateRow(shown, row, index, scale, chained)), restRow(next, scale, chained)];
   return table({ caption: "likeliest next tokens", columns, rows }, { class: "next" });
@@ -68,12 +68,12 @@ function candidateRow(shown, row, index, scale, chained) {
     onclick: () => shown.onPick(row), onfocus: () => shown.onDetails(row),
   }, glyphs(row));
   return {
-    token: [pick, gone ? h("span.fate", {}, fate(row)) : null, shown.came === row.id ? h("span.came", {}, "◂ came") : null],
+    token: [pick, gone ? h("span.fate", {}, fate(row)) : null, shown.mark?.id === row.id ? h("span.came", {}, `◂ ${shown.mark?.why}`) : null],
     key: index < 9 ? h("kbd", {}, index + 1) : h("span.soft", {}, row.rank),
     bar: bars({ model: row.p, final: chained ? row.p_final : undefined, ghost: changed ? before.p_final : undefined }, scale),
     p: h("span", { title: String(row.p) }, percent(row.p)),
     final: chained ? h("span", { title: String(row.p_final) }, percent(row.p_final)) : null,
-    class: [gone ? "removed" : "", shown.came === row.id ? "chosen" : ""].join(" "),
+    class: [gone ? "removed" : "", shown.mark?.id === row.id ? "chosen" : ""].join(" "),
     props: { "data-token": row.id, onpointerenter: () => shown.onDetails(row) },
   };
 }
@@ -87,7 +87,7 @@ function fate(/** @type {any} */ row) {
 /** @param {any} next @param {number} scale @param {boolean} chained */
 function restRow(next, scale, chained) {
   return {
-    token: h("span.rest-label", {}, `all others, ${count(next.rest_n, "token")}`),
+    token: h("span.rest-label", {}, `${integer(next.rest_n)} others`),
     key: "…",
     bar: bars({ rest: next.rest_p }, scale),
     p: h("span", { title: String(next.rest_p) }, percent(next.rest_p)),
@@ -101,6 +101,8 @@ function longest({ next }) {
   return Math.max(1e-9, ...next.rows.map((/** @type {any} */ row) => Math.max(row.p, row.p_final)));
 }
 
-function axis(/** @type {number} */ scale) {
-  return h("span.axis", { "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, percent(scale)));
+/** @param {number} scale @param {boolean} ghost */
+function axis(scale, ghost) {
+  return h("span.axis", { "aria-hidden": "true" }, h("span", {}, "0"),
+    ghost ? h("span", {}, h("i.swatch", { "data-of": "ghost" }), "before the change") : null, h("span", {}, percent(scale)));
 }

@@ -2,7 +2,7 @@
 
 import { fill, h } from "../lib/dom.js";
 import { bits, percent } from "../lib/figures.js";
-import { glyphs, hexBytes, joined, spoken } from "../lib/glyphs.js";
+import { hexBytes, joined, prose, spoken } from "../lib/glyphs.js";
 
 const DWELL = 90;  // ms on a token before its table is asked for, so that crossing the text asks for nothing
 
@@ -35,6 +35,7 @@ export class TextStrip extends HTMLElement {
     const hadFocus = this.#strip.contains(document.activeElement);
     this.#tokens = state.tokens;
     this.#strip.classList.toggle("marks", marks);
+    this.#strip.classList.toggle("dots", marks);
     const fresh = state.tokens.length - 1;
     const drawn = joined(state.tokens, (token, index) => this.#token(token, index, marks, index === fresh && !token.is_prompt));
     fill(this.#strip, drawn, h("span.caret", { "aria-hidden": "true" }));
@@ -84,7 +85,7 @@ export class TextStrip extends HTMLElement {
       "data-index": index, "data-kind": token.kind,
       class: [token.is_prompt ? "" : "written", token.template ? "template" : "", fresh ? "fresh" : ""].join(" "),
       style: { "--bits": weight(token.surprisal_bits) },
-    }, glyphs(token), under);
+    }, prose(token), under);
     if (token.token.includes("⏎") && !marks) element.append(h("br"));
     return element;
   }

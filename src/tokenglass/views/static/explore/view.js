@@ -21,7 +21,6 @@ const MOST_ROWS = 1000;
 export class Explore extends HTMLElement {
   /** @type {import("../app.js").App} */
   app = /** @type {any} */ (undefined);
-  rows = 10;
   zoom = false;
   marks = false;
   /** @type {any} the table before the last change of a control */
@@ -81,7 +80,7 @@ export class Explore extends HTMLElement {
   open(prompt) {
     this.#prompt = prompt;
     const asked = prompt.chat ? { messages: [{ role: "user", content: prompt.text }] } : { prompt: prompt.text };
-    return this.store.open({ ...asked, n: this.rows });
+    return this.store.open(asked);
   }
 
   /** The table on the screen: of the place that is looked at, else of the end. */
@@ -93,13 +92,13 @@ export class Explore extends HTMLElement {
 
   /** Append a row of the table that is shown; at an earlier place that begins a branch there. */
   async pick(/** @type {any} */ row) {
-    if (row && await this.back()) await this.store.act("step", { token: row.id, n: this.rows });
+    if (row && await this.back()) await this.store.act("step", { token: row.id });
   }
 
   async best() {
     const { pick, rows } = this.store.state.next;
     if (this.place) return this.pick(this.next.rows[0]);
-    if (pick && pick.origin === "greedy") return this.store.act("step", { n: this.rows });
+    if (pick && pick.origin === "greedy") return this.store.act("step");
     return this.pick([...rows].sort((a, b) => b.p_final - a.p_final)[0]);
   }
 
@@ -109,20 +108,20 @@ export class Explore extends HTMLElement {
       await this.store.configure({ ...this.store.config, do_sample: true });
       announce("sampling is on from now on: space draws, enter still takes the best");
     }
-    await this.store.act("step", { n: this.rows });
+    await this.store.act("step");
   }
 
   async undo() {
     if (!this.store.state.can_undo) return;
     this.text.threaten(1);
     await new Promise((resolve) => setTimeout(resolve, matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 140));
-    await this.store.act("undo", { n: this.rows });
+    await this.store.act("undo");
   }
 
   async reroll() {
     if (this.store.state.last?.origin !== "sampled") return;
-    await this.store.act("undo", { n: this.rows });
-    await this.store.act("step", { reroll: true, n: this.rows });
+    await this.store.act("undo");
+    await this.store.act("step", { reroll: true });
   }
 
   /** Go back to before the token that is looked at; what stood there stays as a branch. */
@@ -133,8 +132,8 @@ export class Explore extends HTMLElement {
     if (at === null) return true;
     const { tokens } = this.store.state;
     if (at === 0) return this.#fail({ message: "nothing stands before the first token; edit the prompt instead" });
-    if (tokens[at].is_prompt) return this.store.open({ ids: tokens.slice(0, at).map((/** @type {any} */ each) => each.id), n: this.rows });
-    return this.store.act("goto", { node: tokens[at - 1].node, n: this.rows });
+    if (tokens[at].is_prompt) return this.store.open({ ids: tokens.slice(0, at).map((/** @type {any} */ each) => each.id) });
+    return this.store.act("goto", { node: tokens[at - 1].node });
   }
 
   edit() {
@@ -157,6 +156,8 @@ export class Explore extends HTMLElement {
   }
 
   release() {
+    this.chain.close();
+    this.tree.close();
     this.pinned = null;
     this.text.release();
   }
@@ -227,7 +228,7 @@ export class Explore extends HTMLElement {
       return this.drawTable();
     }
     try {
-      const found = await this.store.ask("at", { position: index - 1, n: this.rows });
+      const found = await this.store.ask("at", { position: index - 1, n: this.store.rows });
       this.place = { index, next: found.next, came: found.came };
       this.drawTable();
     } catch (error) {
@@ -242,6 +243,8 @@ export class Explore extends HTMLElement {
     if (!state) return;
     const hidden = this.guess.hides && !this.place;
     fill(this.#heading, this.#title(state), hidden ? null : h("p.note", {}, facts(this.next)));
+    this.chain.draw(state, this.place);
+    this.chain.classList.toggle("guessing", hidden);
     this.#table.hidden = this.#detail.hidden = this.#under.hidden = hidden;
     if (hidden) {
       this.#curve.hidden = true;
@@ -249,13 +252,18 @@ export class Explore extends HTMLElement {
     }
     const focused = this.#table.contains(document.activeElement) ? /** @type {any} */ (document.activeElement).closest("tr")?.dataset.token : null;
     fill(this.#table, state.finish_reason && !this.place ? ended(state) : nextTable({
-      next: this.next, ghost: this.place ? null : this.ghost, came: this.place?.came?.id ?? this.guess.guessed, zoom: this.zoom,
+      next: this.next, ghost: this.place ? null : this.ghost, mark: this.#mark(), zoom: this.zoom,
       onPick: (row) => this.pick(row), onDetails: (row) => fill(this.#detail, details(row)),
     }));
     if (focused) /** @type {HTMLElement | null} */ (this.#table.querySelector(`tr[data-token="${focused}"] button`) ?? this.#table.querySelector("tr button"))?.focus();
     fill(this.#detail, details(this.place?.came ?? this.next.rows[0]));
     this.#drawUnder();
     this.drawCurve();
+  }
+
+  #mark() {
+    if (this.place) return this.place.came && { id: this.place.came.id, why: "came" };
+    return this.guess.guessed === null ? null : { id: this.guess.guessed, why: "your guess" };
   }
 
   #title(/** @type {any} */ state) {
@@ -269,21 +277,21 @@ export class Explore extends HTMLElement {
 
   #drawUnder() {
     fill(this.#under,
-      button("more rows", () => this.setRows(Math.min(MOST_ROWS, this.rows * 2)), { disabled: this.rows >= MOST_ROWS }),
-      this.rows > 10 ? button("fewer", () => this.setRows(10)) : null,
+      button("more rows", () => this.setRows(Math.min(MOST_ROWS, this.store.rows * 2)), { disabled: this.store.rows >= MOST_ROWS }),
+      this.store.rows > 10 ? button("fewer", () => this.setRows(10)) : null,
       button("zoom the bars", () => { this.zoom = !this.zoom; this.drawTable(); }, { "aria-pressed": String(this.zoom) }),
       button("curve of all tokens", () => this.toggleCurve(), { "aria-expanded": String(this.curveOpen) }),
-      button("look up a token", () => this.entry.ask("look"), {}),
-      button("type a token", () => this.entry.ask("type"), {}));
+      button("look up a token", () => this.entry.ask("look")),
+      button("type a token", () => this.entry.ask("type")));
   }
 
   async setRows(/** @type {number} */ rows) {
-    this.rows = rows;
+    this.store.rows = rows;
     if (this.place) {
       const found = await this.store.ask("at", { position: this.place.index - 1, n: rows });
       this.place = { ...this.place, next: found.next };
       this.drawTable();
-    } else await this.store.act("state", { n: rows });
+    } else await this.store.act("state");
   }
 
   toggleCurve() {
@@ -314,7 +322,7 @@ export class Explore extends HTMLElement {
     fill(this.#tools,
       can("open") && can("tokenize") ? button("edit the text", () => this.edit()) : null,
       button("undo", () => this.undo(), { disabled: !state.can_undo, onpointerenter: threat(1), onpointerleave: threat(0), onfocus: threat(1), onblur: threat(0) }),
-      button(state.redo_token ? ["redo ", glyphs(state.redo_token)] : "redo", () => this.store.act("redo", { n: this.rows }), { disabled: !state.can_redo }),
+      button(state.redo_token ? ["redo ", glyphs(state.redo_token)] : "redo", () => this.store.act("redo"), { disabled: !state.can_redo }),
       button("spaces, ids, bytes", () => this.toggleMarks(), { "aria-pressed": String(this.marks) }),
       button("guess first", () => this.guess.toggle(), { "aria-pressed": String(this.guess.on) }),
       shelf.length ? this.#earlier(shelf) : null,

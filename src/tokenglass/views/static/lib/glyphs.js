@@ -31,6 +31,18 @@ export function glyphs(token, props = {}) {
 }
 
 /**
+ * A token inside running text: its spaces are spaces, so that lines break and copies paste as the text would; the
+ * dots appear where the style sheet wants them.
+ *
+ * @param {TokenRow} token
+ * @param {Record<string, any>} [props]
+ */
+export function prose(token, props = {}) {
+  const parts = token.token.split(PIECES).filter(Boolean).map((text) => (text[0] === "·" ? h("span.blank", {}, " ".repeat(text.length)) : piece(text)));
+  return h("bdi.glyphs.prose", { "data-kind": token.kind ?? "normal", ...props }, parts);
+}
+
+/**
  * The token as a chip that can be focused and pressed, to stand in a line of text.
  *
  * @param {TokenRow} token
@@ -78,9 +90,9 @@ export function hexBytes(/** @type {string} */ bytes) {
   return (bytes.match(/../g) ?? []).join(" ").toUpperCase();
 }
 
-/** @param {string} text */
+/** @param {string} text @returns {import("./dom.js").Child} */
 function piece(text) {
-  if (text[0] === "·") return h("span.sign.space", {}, text);
+  if (text[0] === "·") return [h("wbr"), h("span.sign.space", {}, text)];
   if (text === "⏎" || text === "⇥") return h("span.sign", {}, text);
   if (text[0] === "⟨") return h("span.byte", {}, text.slice(1, -1));
   return text;

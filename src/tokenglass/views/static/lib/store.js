@@ -15,6 +15,8 @@ export class SessionStore extends EventTarget {
   config = {};
   /** @type {{session: string, text: string}[]} texts that were written before this one, the latest first */
   shelf = [];
+  /** rows of the next-token table */
+  rows = 10;
   /** @type {Record<string, any> | null} keywords that wait to be sent */
   #wanted = null;
   #backend;
@@ -39,16 +41,23 @@ export class SessionStore extends EventTarget {
    * @param {{prompt?: string, messages?: object[], ids?: number[], parse_special?: boolean, config?: object}} asked
    */
   open(asked) {
-    return this.#queue("open", () => ({ config: this.config, ...asked }), (before) => {
-      if (!before) return;
-      if (before.tree.nodes.length > 1) this.shelf = [{ session: before.session, text: before.text }, ...this.shelf].slice(0, SHELF);
-      else this.#backend.call("close", { session: before.session }).catch(() => {});
-    });
+    return this.#queue("open", () => ({ config: this.config, n: this.rows, ...asked }), (before) => this.#shelve(before));
+  }
+
+  #shelve(/** @type {any} */ before) {
+    if (!before) return;
+    if (before.tree.nodes.length > 1) this.shelf = [{ session: before.session, text: before.text }, ...this.shelf].slice(0, SHELF);
+    else this.#backend.call("close", { session: before.session }).catch(() => {});
+  }
+
+  /** Go on with a state that came another way, such as a session that was opened from a file. */
+  take(/** @type {any} */ state) {
+    return this.#queue("open", () => state, (before) => this.#shelve(before), async (found) => found);
   }
 
   /** Take a text from the shelf again. */
   reopen(/** @type {string} */ session) {
-    return this.#queue("state", () => ({ session }), (before) => {
+    return this.#queue("state", () => ({ session, n: this.rows }), (before) => {
       this.shelf = this.shelf.filter((each) => each.session !== session);
       if (before) this.shelf.unshift({ session: before.session, text: before.text });
     });
@@ -66,7 +75,7 @@ export class SessionStore extends EventTarget {
     return this.#queue("set", () => {
       const wanted = this.#wanted;
       this.#wanted = null;
-      return { session: this.state.session, config: wanted, replace: true };
+      return { session: this.state.session, config: wanted, n: this.rows };
     });
   }
 
@@ -78,7 +87,7 @@ export class SessionStore extends EventTarget {
    * @returns {Promise<any>} the new state, or null where the move failed (told by "failed")
    */
   act(op, params = {}) {
-    return this.#queue(op, () => ({ session: this.state.session, ...params }));
+    return this.#queue(op, () => ({ session: this.state.session, n: this.rows, ...params }));
   }
 
   /**
@@ -97,7 +106,7 @@ export class SessionStore extends EventTarget {
    */
   play(op, params, signal) {
     const onItem = (/** @type {any} */ item) => this.dispatchEvent(new CustomEvent("item", { detail: { op, item } }));
-    return this.#queue(op, () => ({ session: this.state.session, ...params }), undefined,
+    return this.#queue(op, () => ({ session: this.state.session, n: this.rows, ...params }), undefined,
       (asked) => this.#backend.stream(op, asked, { signal, onItem }));
   }
 

@@ -5,7 +5,8 @@ import { bits, count, percent, rampOf } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
 import { MOST_LANES } from "./layout.js";
 
-const LANE = 34, MIDDLE = 13;
+export const LANE = 34;
+const MIDDLE = 13;
 const UNSURE = 5;  // bits from which on a place has a ring: as open as a choice among 32 alike
 
 /**

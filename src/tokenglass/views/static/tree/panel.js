@@ -5,7 +5,7 @@ import { button, fill, h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
 import { count, percent } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
-import { drawLanes } from "./lanes.js";
+import { drawLanes, LANE } from "./lanes.js";
 import { layout } from "./layout.js";
 import { sideBySide } from "./side.js";
 
@@ -31,15 +31,22 @@ export class TreePanel extends HTMLElement {
 
   connectedCallback() {
     if (this.firstChild) return;
+    this.close();
     fill(this, h("section.tree.stack", { "aria-label": "the tree" }, this.#head, this.#error, this.#lanes, this.#about, this.#columns));
     this.store.addEventListener("state", (/** @type {any} */ event) => this.#arrived(event.detail));
     this.store.addEventListener("failed", (/** @type {any} */ event) => this.#failed(event.detail));
     this.#lanes.addEventListener("keydown", (event) => this.#key(event));
   }
 
+  /** Bring it into sight, on a narrow screen as a sheet, and the focus with it. */
   open() {
+    this.dataset.sheet = "open";
     this.scrollIntoView({ block: "nearest" });
     this.#focus(this.store.state.node);
+  }
+
+  close() {
+    this.dataset.sheet = "";
   }
 
   /** @param {{op: string, state: any}} detail */
@@ -73,6 +80,7 @@ export class TreePanel extends HTMLElement {
       onGo: (node) => this.#go(node), onFold: (node) => this.#fold(node), onFocus: (node) => { this.#at = node; this.#drawAbout(); },
     }));
     if (hadFocus) this.#focus(this.#at);
+    this.#reveal(state.node);
     this.#drawAbout();
     fill(this.#columns, this.#side ? sideBySide(state.tree.nodes, (/** @type {number} */ node) => this.#go(node)) : null);
   }
@@ -85,8 +93,9 @@ export class TreePanel extends HTMLElement {
       last ? h("span.note", {}, `unfolded: ${percent(last.covered)} of all continuations`) : null,
       h("span.row.push", {},
         can("expand") ? button("unfold to 50 %", () => this.store.act("expand", { mass: 0.5, depth: 3, limit: 60 }), { title: "the likeliest continuations that together make half of all, up to three tokens deep" }) : null,
-        can("sample") ? button("draw 8 texts", () => this.store.act("sample", { n: 8, max_new_tokens: 12 }), { title: "eight continuations, laid over the tree with counts" }) : null,
-        button("side by side", () => { this.#side = !this.#side; this.draw(); }, { "aria-pressed": String(this.#side), disabled: ends < 2 })));
+        can("sample") ? button("draw 8 texts", () => this.store.act("sample", { samples: 8, max_new_tokens: 12 }), { title: "eight continuations, laid over the tree with counts" }) : null,
+        button("side by side", () => { this.#side = !this.#side; this.draw(); }, { "aria-pressed": String(this.#side), disabled: ends < 2 }),
+        button("close", () => this.close(), { "class": "sheetclose" })));
   }
 
   #drawAbout() {
@@ -105,6 +114,16 @@ export class TreePanel extends HTMLElement {
   #go(/** @type {number} */ node) {
     this.#at = node;
     if (node !== this.store.state.node) this.store.act("goto", { node });
+  }
+
+  /** Scroll the lanes, and only them, to a place. */
+  #reveal(/** @type {number} */ node) {
+    const found = this.#laid.byId.get(node);
+    if (!found || found.lane < 0) return;
+    const { scrollLeft, clientWidth, scrollTop, clientHeight } = this.#lanes;
+    if (found.x < scrollLeft || found.x + found.width > scrollLeft + clientWidth) this.#lanes.scrollLeft = found.x - clientWidth / 2;
+    const y = found.lane * LANE;
+    if (y < scrollTop || y + LANE > scrollTop + clientHeight) this.#lanes.scrollTop = y - clientHeight / 2;
   }
 
   #fold(/** @type {number} */ node) {

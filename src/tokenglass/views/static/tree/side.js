@@ -2,7 +2,7 @@
 
 import { button, h } from "../lib/dom.js";
 import { count, percent } from "../lib/figures.js";
-import { glyphs } from "../lib/glyphs.js";
+import { prose } from "../lib/glyphs.js";
 
 const MOST = 6;
 
@@ -38,6 +38,6 @@ function column(line, common, index, onGo) {
   const end = line[line.length - 1];
   const p = Math.exp(end.text_logprob ?? -Infinity);
   return h("article.text", { "aria-label": `text ${index + 1}` },
-    h("p.lines", {}, line.map((row, place) => h("span", { class: place < common ? "common" : place === common ? "first" : "" }, glyphs(row)))),
+    h("p.lines", {}, line.map((row, place) => h("span", { class: place < common ? "common" : place === common ? "first" : "" }, prose(row)))),
     h("p.note.row", {}, h("span", {}, `${percent(p)} after the chain`), end.name ? h("b", {}, end.name) : null, button("go there", () => onGo(end.node), { "class": "small" })));
 }
