@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from tokenglass.errors import MissingDependency
@@ -13,6 +13,8 @@ from tokenglass.server.files import File, page_files
 from tokenglass.server.guard import App, Guard
 from tokenglass.server.work import WAIT_SECONDS, Full, Left, Works
 from tokenglass.workbench import OPERATIONS, Operation, Refused, Workbench
+from tokenglass.workbench.registry import Stream
+from tokenglass.workbench.turns import Work
 
 
 def application(bench: Workbench, *, token: str, hosts: list[str], works: Works | None = None) -> App:
@@ -38,7 +40,7 @@ def application(bench: Workbench, *, token: str, hosts: list[str], works: Works 
         yield
         works.stop()
 
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     for operation in OPERATIONS.values():
         app.add_route(f"/api/{operation.name}", _endpoint(bench, works, operation), methods=["POST"])
     document = bodies.written(openapi.document(OPERATIONS.values()))
@@ -57,11 +59,11 @@ def _endpoint(bench: Workbench, works: Works, operation: Operation) -> Any:
         try:
             given = _given(request, await request.body())
             if operation.streams:
-                return _Events(works, lambda: bench.stream(operation.name, given))
-            gone = _watch(request.receive)
+                return _Events(works, bench.stream(operation.name, given))
             with works.begin(streams=False) as work:
-                row = await works.run(work, gone, bench.call, operation.name, given)
-            return _json(row)
+                async with _watching(request.receive) as gone:
+                    body = await works.run(work, gone, _answered, bench, operation.name, given)
+            return _response(body)
         except Left:
             return _json({}, status=499)
         except Full:
@@ -75,6 +77,11 @@ def _endpoint(bench: Workbench, works: Works, operation: Operation) -> Any:
     return answer
 
 
+def _answered(bench: Workbench, name: str, given: Any) -> bytes:
+    """An answer as it is sent; made in the thread that computed it."""
+    return bodies.written(bench.call(name, given))
+
+
 def _given(request: Any, body: bytes) -> Any:
     kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if kind != "application/json":
@@ -82,7 +89,8 @@ def _given(request: Any, body: bytes) -> Any:
     return bodies.parsed(body)
 
 
-def _watch(receive: Any) -> asyncio.Event:
+@asynccontextmanager
+async def _watching(receive: Any) -> AsyncIterator[asyncio.Event]:
     """An event that is set when the client goes away."""
     gone = asyncio.Event()
 
@@ -91,52 +99,49 @@ def _watch(receive: Any) -> asyncio.Event:
             pass
         gone.set()
 
-    gone.task = asyncio.ensure_future(until_gone())  # type: ignore[attr-defined]
-    return gone
+    watcher = asyncio.ensure_future(until_gone())
+    try:
+        yield gone
+    finally:
+        watcher.cancel()
 
 
 class _Events:
-    """A stream as server-sent events; its place is free again as soon as it ends or its client goes.
+    """A stream as server-sent events; its place is free as soon as it ends or its client goes.
 
     Args:
         works: where it takes a place.
-        begin: starts the stream, or refuses its parameters.
+        stream: what is sent.
     """
 
-    def __init__(self, works: Works, begin: Any) -> None:
-        self._works, self._begin = works, begin
-        self._stream = begin()
+    def __init__(self, works: Works, stream: Stream) -> None:
+        self._works, self._stream = works, stream
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer."""
         try:
             with self._works.begin(streams=True) as work:
-                gone = _watch(receive)
-                try:
+                async with _watching(receive) as gone:
                     await self._send(work, gone, send)
-                finally:
-                    gone.task.cancel()  # type: ignore[attr-defined]
         except Full:
             await _full()(scope, receive, send)
         except Left:
             return
 
-    async def _send(self, work: Any, gone: asyncio.Event, send: Any) -> None:
+    async def _send(self, work: Work, gone: asyncio.Event, send: Any) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
-        items = self._works.items(work, gone, self._stream)
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         try:
-            async for event, row in items:
-                await _send_event(send, event, row)
-        except (Left, asyncio.CancelledError):
+            async with aclosing(self._works.items(work, gone, self._stream)) as items:
+                async for event, row in items:
+                    await _send_event(send, event, row)
+        except Left:
             raise
         except Exception as error:
-            if bodies.status_of(error) is None:
-                await _send_event(send, "error", _DEFECT)
+            known = bodies.status_of(error) is not None
+            await _send_event(send, "error", bodies.error_body(error) if known else _DEFECT)
+            if not known:
                 raise
-            await _send_event(send, "error", bodies.error_body(error))
-        finally:
-            await items.aclose()  # type: ignore[attr-defined]
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -149,10 +154,13 @@ _DEFECT = {"error": {"type": "Defect", "message": "the server made a mistake; wh
 
 
 def _json(row: Any, status: int = 200, **headers: str) -> Any:
+    return _response(bodies.written(row), status, **headers)
+
+
+def _response(body: bytes, status: int = 200, **headers: str) -> Any:
     from starlette.responses import Response
 
-    named = {"cache-control": "no-store", **headers}
-    return Response(bodies.written(row), status, named, "application/json")
+    return Response(body, status, {"cache-control": "no-store", **headers}, "application/json")
 
 
 def _full() -> Any:

@@ -10,7 +10,7 @@ from tokenglass.text import safe_message
 from tokenglass.workbench import Refused
 
 LONGEST = 600  # characters of a message; what is behind them is somebody's input, quoted
-_STATUS = {"NoSession": 404, "NoOperation": 404}
+_STATUS = {"NoSession": 404, "NoOperation": 404, "BadMediaType": 415}
 
 
 def parsed(body: bytes) -> Any:

@@ -87,7 +87,12 @@ def listening(host: str, port: int) -> socket.socket:
 
 
 def serve(bench: Workbench, listener: socket.socket, host: str, ready: Callable[[Address], None]) -> None:
-    """Serve until a signal comes.
+    """Serve until a signal comes; see `server`."""
+    server(bench, listener, host, ready).run(sockets=[listener])
+
+
+def server(bench: Workbench, listener: socket.socket, host: str, ready: Callable[[Address], None]) -> Any:
+    """A server of uvicorn, which serves once it is run.
 
     Args:
         bench: answers.
@@ -111,7 +116,8 @@ def serve(bench: Workbench, listener: socket.socket, host: str, ready: Callable[
             ready(address)
 
         async def shutdown(self, sockets: Any = None) -> None:
-            works.stop()
+            works.stop()  # what is at work ends at its next turn
+            bench.close()
             await super().shutdown(sockets)
 
     app: Any = application(bench, token=address.token, hosts=address.hosts, works=works)
@@ -129,4 +135,4 @@ def serve(bench: Workbench, listener: socket.socket, host: str, ready: Callable[
         timeout_keep_alive=30,
         timeout_graceful_shutdown=LAST_SECONDS,
     )
-    Server(config).run(sockets=[listener])
+    return Server(config)

@@ -7,7 +7,7 @@ engine's turnstile.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -84,7 +84,7 @@ class Works:
 
     async def items(
         self, work: Work, gone: asyncio.Event, stream: Iterator[JsonDict]
-    ) -> AsyncIterator[tuple[str, JsonDict]]:
+    ) -> AsyncGenerator[tuple[str, JsonDict]]:
         """(event, row) of a stream: its items, then its end; each computed once the one before was taken."""
         try:
             while True:

@@ -1,7 +1,7 @@
 """Looking ahead: while somebody reads a table, the tables after its likeliest tokens are computed.
 
-Only when nothing else is at work, one run of the model at a time, and never for long: a real request ends it, and
-waits at most for the run that is under way, which is often the very one that it wants.
+Only when nothing else is at work, one run of the model at a time, and never for long: a real request ends it,
+and waits at most for the run that is under way, which is often the very one that it wants.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenglass.errors import NoTokenAllowed
 from tokenglass.workbench.params import Refused
+from tokenglass.workbench.turns import require_wanted
 
 if TYPE_CHECKING:
     from tokenglass.select import Choice
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SESSIONS = 128
 IDLE_SECONDS = 6 * 3600.0
+_LOOK_UP_SECONDS = 0.2
 
 
 @dataclass(eq=False)
@@ -127,8 +129,12 @@ class Sessions:
                 raise Refused("there is no such session here; open one", "session", "NoSession")
             self._held.move_to_end(name)
             held.used = self._clock()
-        with held.lock:
+        while not held.lock.acquire(timeout=_LOOK_UP_SECONDS):
+            require_wanted()  # a client that left does not wait for others
+        try:
             yield held
+        finally:
+            held.lock.release()
 
     @contextmanager
     def glance(self, name: str) -> Iterator[Held | None]:

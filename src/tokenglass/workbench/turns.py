@@ -68,6 +68,17 @@ class Work:
 _CURRENT: ContextVar[Work | None] = ContextVar("work", default=None)
 
 
+def require_wanted() -> None:
+    """End here if the current work is no longer wanted.
+
+    Raises:
+        Cancelled: it is not.
+    """
+    work = _CURRENT.get()
+    if work is not None and work.cancelled:
+        raise Cancelled
+
+
 class Turnstile:
     """Lets one piece of work through at a time, the longest unserved first."""
 
