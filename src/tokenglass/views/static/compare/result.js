@@ -73,7 +73,7 @@ function moversTable(moved, scale) {
       token: glyphs(each), line: dumbbell(each.p_a / scale, each.p_b / scale), a: percent(each.p_a), b: percent(each.p_b),
       ranks: `${rank(each.rank_a)} → ${rank(each.rank_b)}`, class: up ? "up" : "down",
     };
-  }) }, { class: "movers" });
+  }) }, { class: "shifts" });
 }
 
 const rank = (/** @type {number | null} */ n) => (n === null ? "none" : n.toLocaleString("en-US"));
@@ -88,11 +88,11 @@ function texts(/** @type {any} */ row) {
     const { generation, keywords: given, model } = row[name];
     const at = row.parting?.[`index_${name}`] ?? Infinity;
     const prompt = row.kind === "prompts" ? h("p.small.soft", {}, generation.prompt_text) : row.kind === "models" ? h("p.small.soft", {}, model) : h("p.small.soft.mono", {}, Object.entries(given).filter(([key]) => key !== "max_new_tokens").map(([key, value]) => `${key}=${value}`).join(", ") || "defaults");
-    return h(`div.side.${name}`, {}, h("span.letter", {}, name.toUpperCase()), h("div", {}, prompt,
-      h("p.text", {}, generation.sequences[0].steps.map((/** @type {any} */ step, /** @type {number} */ index) =>
+    return h(`div.party.${name}`, {}, h("span.letter", {}, name.toUpperCase()), h("div", {}, prompt,
+      h("p.written", {}, generation.sequences[0].steps.map((/** @type {any} */ step, /** @type {number} */ index) =>
         word(step.token, { class: index < at ? "same" : index === at ? "parting" : "", title: percent(step.p) })))));
   };
-  return h("section.texts", {}, h("h3", {}, "What each writes"), h("div.sides", {}, one("a"), one("b")), h("p.note", {}, sentence(row.why)));
+  return h("section.texts", {}, h("h3", {}, "What each writes"), h("div.parties", {}, one("a"), one("b")), h("p.note", {}, sentence(row.why)));
 }
 
 const sentence = (/** @type {string} */ text) => `${text[0].toUpperCase()}${text.slice(1)}.`;

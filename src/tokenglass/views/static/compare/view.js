@@ -20,9 +20,9 @@ export class Compare extends HTMLElement {
   #a = textField("prompt A", "The capital of France is", { run: () => this.#go() });
   #b = textField("prompt B", "The capital of Italy is", { run: () => this.#go() });
   #length = numberField("tokens to write", LENGTH, { min: 1, max: 200 });
-  #sides = h("div.sides");
+  #sides = h("div.parties");
   #kinds = h("div");
-  #found = h("div.found");
+  #found = h("div.answer");
   /** @type {Record<"a" | "b", string>} */
   #strategy = { a: "greedy", b: "top_p" };
   /** @type {Record<"a" | "b", string>} */
@@ -76,7 +76,7 @@ export class Compare extends HTMLElement {
 
   /** @param {"a" | "b"} name @param {HTMLElement} content */
   #side(name, content) {
-    return h(`div.side.${name}`, {}, h("span.letter", { "aria-hidden": "true" }, name.toUpperCase()), content);
+    return h(`div.party.${name}`, {}, h("span.letter", { "aria-hidden": "true" }, name.toUpperCase()), content);
   }
 
   /** @param {"a" | "b"} name */

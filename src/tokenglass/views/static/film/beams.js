@@ -60,7 +60,7 @@ function card(film, record, each) {
     bars(each.fate === "pruned" ? { rest: p } : { model: p }),
     h("div.sum.number.small", { title: "the beam's total plus this token's log-probability" },
       `${fixed(record.beams[each.parent].total)} ${each.logprob < 0 ? "−" : "+"} ${Math.abs(each.logprob).toFixed(3)} = `, h("b", {}, fixed(each.total))),
-    h("div.fate.small", {}, fate(each)));
+    h("div.verdict.small", {}, fate(each)));
 }
 
 function fate(/** @type {any} */ each) {

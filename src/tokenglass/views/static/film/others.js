@@ -83,7 +83,7 @@ export function draftFrame(film, record) {
     source.length ? h("p", {}, h("span.soft", {}, "copied from the text: "), h("span.quoted", {}, source.map((each) => word(each)))) : null,
     record.drafts.length ? h("ol.drafts", {}, record.drafts.map((/** @type {any} */ draft) => h("li.card", { class: draft.verdict },
       h("div.card-head", {}, named(film, draft.token_id), h("span.number.small", {}, draft.p === null ? "not read" : percent(draft.p))),
-      h("div.fate.small", {}, { accepted: "✓ accepted", rejected: "✕ rejected", unread: "not read" }[/** @type {string} */ (draft.verdict)],
+      h("div.verdict.small", {}, { accepted: "✓ accepted", rejected: "✕ rejected", unread: "not read" }[/** @type {string} */ (draft.verdict)],
         draft.wanted !== null && draft.verdict === "rejected" ? [": the model wants ", named(film, draft.wanted)] : null)))) : null,
     record.finish_reason ? h("p.stop", {}, `The text ends: ${record.finish_reason}.`) : null,
   ].filter(Boolean);

@@ -34,7 +34,7 @@ export class Read extends HTMLElement {
   #legend = h("div.legend");
   #heat = h("div.heat", { role: "group", "aria-label": "the text, shaded; arrow keys move along it" });
   #peaks = h("div.peaks");
-  #detail = h("aside.detail.panel", { "aria-label": "what the model expected", "aria-live": "polite" });
+  #detail = h("aside.expected.panel", { "aria-label": "what the model expected", "aria-live": "polite" });
   #measures = h("div");
 
   /** @type {import("../lib/keys.js").Binding[]} */
@@ -225,7 +225,7 @@ export class Read extends HTMLElement {
     this.#asked = index;
     for (const each of /** @type {any} */ (this.#heat.children)) {
       const here = Number(each.dataset.index) === index;
-      each.classList.toggle("here", here);
+      each.classList.toggle("asked-for", here);
       each.setAttribute("aria-pressed", String(here));
       each.tabIndex = here ? 0 : -1;
       if (here && focus) {

@@ -33,7 +33,7 @@ export class Strategies extends HTMLElement {
   #prompt = textField("prompt", "", { run: () => this.#go() });
   #length = numberField("tokens", LENGTH, { min: 1, max: 200 });
   #seed = numberField("seed", SEED, { min: 0 });
-  #columns = h("div.columns", { role: "group", "aria-label": "what each strategy writes" });
+  #columns = h("div.lanes", { role: "group", "aria-label": "what each strategy writes" });
   #film = /** @type {any} */ (document.createElement("tg-film"));
   #tabs = h("div");
   #settings = h("details.which");
@@ -145,8 +145,8 @@ export class Strategies extends HTMLElement {
     return h("article.column.panel", { "data-name": name, "aria-labelledby": `strategy-${name}`, class: failed ? "failed" : "" },
       h("h3", { id: `strategy-${name}` }, name, row?.seconds ? h("span.small.soft", {}, `${significant(row.seconds)} s`) : null),
       h("p.mono.small.soft.keywords", {}, keywords(given.keywords)),
-      h("p.text", {}),
-      row ? h("p.why", {}, failed ? row.reason : row.why) : null,
+      h("p.written", {}),
+      row ? h("p.reason", {}, failed ? row.reason : row.why) : null,
       SEARCHES.has(name) && this.app.backend.can("film") ? button("watch it search", () => this.#watch(given.keywords), { class: "plain small" }) : null);
   }
 
@@ -159,7 +159,7 @@ export class Strategies extends HTMLElement {
   /** A strategy's text; what is greedy's own is dim, the first token that is not stands out. */
   #drawText(/** @type {string} */ name) {
     const found = /** @type {Written} */ (this.#written.get(name));
-    const text = this.#columns.querySelector(`[data-name="${CSS.escape(name)}"] .text`);
+    const text = this.#columns.querySelector(`[data-name="${CSS.escape(name)}"] .written`);
     if (!text) return;
     if (!found.tokens.length) {
       fill(text, found.best ? h("span.unsettled", { title: "the search may still change its mind" }, typed(found.best)) : h("span.soft", {}, found.row ? "" : "…"));
