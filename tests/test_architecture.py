@@ -63,7 +63,8 @@ MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),
     **dict.fromkeys(SECOND, FIRST | SECOND),
     **dict.fromkeys(THIRD, FIRST | SECOND | THIRD),
-    **dict.fromkeys(TOP, FIRST | SECOND | THIRD | TOP | {"views", "workbench", "server"}),
+    **dict.fromkeys(TOP, FIRST | SECOND | THIRD | TOP | {"views", "workbench", "server", "handout"}),
+    "handout": FIRST | SECOND | THIRD | {"views", "workbench", "handout"},
     "workbench": FIRST | SECOND | THIRD | {"views", "workbench"},
     "server": FIRST | {"workbench", "config", "server"},
     "engines": FIRST | {"engines"},
@@ -74,6 +75,8 @@ DOORS = {
     ("types", "tokenglass.views"): "function",  # a result asks for its own view when it is shown
     **{(unit, "tokenglass.engines.base"): "top" for unit in THIRD},  # the protocol, not an engine
     ("loading", "tokenglass.engines.opening"): "function",  # the one place that starts an engine
+    ("workbench", "tokenglass.handout"): "function",  # a page hands its session out
+    ("kept", "tokenglass.handout"): "function",  # and so does a session itself
     ("workbench", "tokenglass.engines.base"): "top",  # engines whose runs are turns
 }
 # Packages that are slow to import or not always there: the only modules that may name them, inside functions.

@@ -246,7 +246,7 @@ def _replay(made: Parser) -> None:
 def _export(made: Parser) -> None:
     made.add_argument("trace", metavar="TRACE", help="a trace, or another program's response with logprobs")
     made.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write or replace")
-    formats = ("csv", "jsonl", "parquet", "dot", "svg", "markdown")
+    formats = ("html", "csv", "jsonl", "parquet", "dot", "svg", "markdown")
     made.add_argument("--format", choices=formats, help="what to write; by FILE's ending where not given")
     made.add_argument(
         "--candidates", action="store_true", help="a row for each candidate of each token, not each token"
