@@ -38,7 +38,7 @@ def application(bench: Workbench, *, token: str, hosts: list[str], works: Works 
     @asynccontextmanager
     async def lifespan(_: Any) -> AsyncIterator[None]:
         yield
-        works.stop()
+        works.close()
 
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False, lifespan=lifespan)
     for operation in OPERATIONS.values():
@@ -65,7 +65,7 @@ def _endpoint(bench: Workbench, works: Works, operation: Operation) -> Any:
                     body = await works.run(work, gone, _answered, bench, operation.name, given)
             return _response(body)
         except Left:
-            return _json({}, status=499)
+            return _json(_ENDED, status=503)  # read by nobody, unless the server is ending
         except Full:
             return _full()
         except Exception as error:
@@ -125,8 +125,6 @@ class _Events:
                     await self._send(work, gone, send)
         except Full:
             await _full()(scope, receive, send)
-        except Left:
-            return
 
     async def _send(self, work: Work, gone: asyncio.Event, send: Any) -> None:
         headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-store")]
@@ -136,7 +134,9 @@ class _Events:
                 async for event, row in items:
                     await _send_event(send, event, row)
         except Left:
-            raise
+            if gone.is_set():
+                return
+            await _send_event(send, "error", _ENDED)
         except Exception as error:
             known = bodies.status_of(error) is not None
             await _send_event(send, "error", bodies.error_body(error) if known else _DEFECT)
@@ -150,7 +150,14 @@ async def _send_event(send: Any, event: str, row: Any) -> None:
     await send({"type": "http.response.body", "body": body, "more_body": True})
 
 
-_DEFECT = {"error": {"type": "Defect", "message": "the server made a mistake; what was written is kept"}}
+_DEFECT = {
+    "error": {
+        "type": "Defect",
+        "message": "the server made a mistake; what was written is kept; "
+        "TOKENGLASS_TRACEBACK=1 in its environment shows where",
+    }
+}
+_ENDED = {"error": {"type": "Ended", "message": "the server is ending; start it again and reload the page"}}
 
 
 def _json(row: Any, status: int = 200, **headers: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import secrets
 import socket
 from collections.abc import Callable
@@ -123,7 +124,7 @@ def server(bench: Workbench, listener: socket.socket, host: str, ready: Callable
     app: Any = application(bench, token=address.token, hosts=address.hosts, works=works)
     config = uvicorn.Config(
         app,
-        log_level="error",
+        log_level="error" if os.environ.get("TOKENGLASS_TRACEBACK") else "critical",
         access_log=False,
         server_header=False,
         date_header=False,

@@ -34,6 +34,7 @@ class Works:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(MOST_STREAMS + MOST_CALLS, "tokenglass")
         self._now: dict[bool, set[Work]] = {False: set(), True: set()}
+        self._ended = False
 
     @property
     def running(self) -> int:
@@ -48,7 +49,7 @@ class Works:
             Full: there is none.
         """
         now = self._now[streams]
-        if len(now) >= (MOST_STREAMS if streams else MOST_CALLS):
+        if self._ended or len(now) >= (MOST_STREAMS if streams else MOST_CALLS):
             raise Full
         work = Work()
         now.add(work)
@@ -97,9 +98,14 @@ class Works:
 
     def stop(self) -> None:
         """Cancel everything and take nothing new."""
+        self._ended = True
         for now in self._now.values():
             for work in now:
                 work.cancel()
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self.stop()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
