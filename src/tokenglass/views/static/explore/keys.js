@@ -17,6 +17,7 @@ export function exploreKeys(view) {
     { key: "y", label: "redo", foot: true, when: () => state()?.can_redo, run: () => view.store.act("redo") },
     { key: "k", label: "chain", foot: true, run: () => view.chain.open() },
     { key: "v", label: "tree", foot: true, run: () => view.tree.open() },
+    { key: "w", label: "write on, or stop", when: () => open() && view.app.backend.can("play"), run: () => view.play.toggle() },
     { key: "r", label: "draw the last token again", when: () => state()?.last?.origin === "sampled", run: () => view.reroll() },
     { key: "b", label: "branch", foot: true, when: () => view.pinned !== null || (view.place !== null), run: () => { view.pinned ??= view.place?.index ?? null; view.back(); } },
     { key: "/", label: "look up", foot: true, when: () => Boolean(state()), run: () => view.entry.ask("look") },

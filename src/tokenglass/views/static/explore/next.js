@@ -103,6 +103,6 @@ function longest({ next }) {
 
 /** @param {number} scale @param {boolean} ghost */
 function axis(scale, ghost) {
-  return h("span.axis", { "aria-hidden": "true" }, h("span", {}, "0"),
+  return h("span.axis", {}, h("span.unseen", {}, "share"), h("span", {}, "0"),
     ghost ? h("span", {}, h("i.swatch", { "data-of": "ghost" }), "before the change") : null, h("span", {}, percent(scale)));
 }

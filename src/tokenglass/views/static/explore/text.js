@@ -80,7 +80,7 @@ export class TextStrip extends HTMLElement {
     const under = marks ? h("small.under", {}, h("span", {}, token.id), h("span", {}, hexBytes(token.bytes))) : null;
     const element = h("span.tok", {
       role: "button", tabindex: "-1", "aria-pressed": "false",
-      "aria-label": describe(token, index),
+      "aria-label": marks ? null : describe(token, index),
       title: describe(token, index),
       "data-index": index, "data-kind": token.kind,
       class: [token.is_prompt ? "" : "written", token.template ? "template" : "", fresh ? "fresh" : ""].join(" "),
@@ -138,7 +138,7 @@ function weight(/** @type {number | null} */ surprise) {
 /** @param {any} token @param {number} index */
 function describe(token, index) {
   const known = token.p === null || token.p === undefined ? "" : `, ${percent(token.p)}, ${bits(token.surprisal_bits)}`;
-  return `token ${index + 1}: ${spoken(token)}, id ${token.id}${known}${token.is_prompt ? "" : ", written"}`;
+  return `token ${index + 1}: ${spoken(token)}, id ${token.id}, bytes ${hexBytes(token.bytes)}${known}${token.is_prompt ? "" : ", written"}`;
 }
 
 customElements.define("tg-text", TextStrip);

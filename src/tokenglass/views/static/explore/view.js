@@ -12,7 +12,8 @@ import { glyphs, spoken } from "../lib/glyphs.js";
 import { latest } from "../lib/latest.js";
 import { drawCurve } from "./curve.js";
 import { GuessGame } from "./guess.js";
-import { lookUp, TokenEntry } from "./entry.js";
+import { TokenEntry } from "./entry.js";
+import { Play } from "./play.js";
 import { details, facts, nextTable } from "./next.js";
 import { exploreKeys } from "./keys.js";
 
@@ -38,6 +39,7 @@ export class Explore extends HTMLElement {
   tree = /** @type {any} */ (h("tg-tree"));
   guess = new GuessGame(this);
   entry = new TokenEntry(this);
+  play = new Play(this);
   #tools = h("div.tools.row");
   #heading = h("div.about");
   #table = h("div.table");
@@ -96,6 +98,7 @@ export class Explore extends HTMLElement {
   }
 
   async best() {
+    this.play.stop();
     const { pick, rows } = this.store.state.next;
     if (this.place) return this.pick(this.next.rows[0]);
     if (pick && pick.origin === "greedy") return this.store.act("step");
@@ -112,6 +115,7 @@ export class Explore extends HTMLElement {
   }
 
   async undo() {
+    this.play.stop();
     if (!this.store.state.can_undo) return;
     this.text.threaten(1);
     await new Promise((resolve) => setTimeout(resolve, matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 140));
@@ -126,6 +130,7 @@ export class Explore extends HTMLElement {
 
   /** Go back to before the token that is looked at; what stood there stays as a branch. */
   async back() {
+    this.play.stop();
     const at = this.pinned;
     this.pinned = this.place = null;
     this.text.mark(null);
@@ -156,6 +161,7 @@ export class Explore extends HTMLElement {
   }
 
   release() {
+    this.play.stop();
     this.chain.close();
     this.tree.close();
     this.pinned = null;
@@ -182,7 +188,7 @@ export class Explore extends HTMLElement {
     this.editor.problem(null);
     this.text.draw(state, this.marks);
     this.drawTable();
-    this.#drawTools();
+    this.drawTools();
     this.guess.moved(op);
     this.entry.moved();
     this.app.refreshKeys();
@@ -312,21 +318,22 @@ export class Explore extends HTMLElement {
   toggleMarks() {
     this.marks = !this.marks;
     this.text.draw(this.store.state, this.marks);
-    this.#drawTools();
+    this.drawTools();
   }
 
-  #drawTools() {
+  drawTools() {
     const { state, shelf } = this.store;
     const threat = (/** @type {number} */ n) => () => this.text.threaten(n);
-    const { can } = { can: (/** @type {string} */ op) => this.app.backend.can(op) };
+    const can = (/** @type {string} */ op) => this.app.backend.can(op);
     fill(this.#tools,
       can("open") && can("tokenize") ? button("edit the text", () => this.edit()) : null,
       button("undo", () => this.undo(), { disabled: !state.can_undo, onpointerenter: threat(1), onpointerleave: threat(0), onfocus: threat(1), onblur: threat(0) }),
       button(state.redo_token ? ["redo ", glyphs(state.redo_token)] : "redo", () => this.store.act("redo"), { disabled: !state.can_redo }),
+      can("play") ? button(this.play.on ? "stop" : "write on", () => this.play.toggle(), { "aria-pressed": String(this.play.on), disabled: Boolean(state.finish_reason) }) : null,
       button("spaces, ids, bytes", () => this.toggleMarks(), { "aria-pressed": String(this.marks) }),
       button("guess first", () => this.guess.toggle(), { "aria-pressed": String(this.guess.on) }),
       shelf.length ? this.#earlier(shelf) : null,
-      h("span.note.push", {}, `${count(state.tokens.length, "token")}${state.step_ms === undefined ? "" : ` · ${Math.round(state.step_ms)} ms`}`));
+      h("span.note.push", {}, `${count(state.tokens.length, "token")}${!(state.step_ms >= 1) ? "" : ` · ${Math.round(state.step_ms)} ms`}`));
   }
 
   /** @param {{session: string, text: string}[]} shelf */

@@ -43,7 +43,7 @@ export function fileMenu(app) {
       button(label, guard(async () => download(await backend.call("export", { session: store.state.session, format })))))] : null,
     told);
   if (!backend.can("save") && !backend.can("export")) return null;
-  const opener = button("save, open, export", () => {
+  const opener = button("files", () => {
     menu.togglePopover();
     const at = opener.getBoundingClientRect();
     menu.style.setProperty("top", `${at.bottom + 4}px`);

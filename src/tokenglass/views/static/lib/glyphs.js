@@ -82,7 +82,7 @@ export function joined(tokens, draw) {
  */
 export function spoken(token) {
   const text = typeof token === "string" ? token : token.token;
-  return `'${text.replaceAll("·", " ").replaceAll("⏎", "newline").replaceAll("⇥", "tab")}'`;
+  return `'${text.replaceAll("·", " ").replaceAll("⏎", "newline").replaceAll("⇥", "tab").replaceAll(/[⟨⟩]/g, "")}'`;
 }
 
 /** Bytes as people read them: "e282ac" -> "E2 82 AC". */

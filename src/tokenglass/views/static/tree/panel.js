@@ -53,7 +53,8 @@ export class TreePanel extends HTMLElement {
   #arrived({ op, state }) {
     if (op === "open") this.#folded.clear();
     this.#error.hidden = true;
-    if (!state.tree.nodes.some((/** @type {any} */ node) => node.node === this.#at)) this.#at = state.node;
+    const moved = ["open", "step", "play", "undo", "redo", "goto"].includes(op);
+    if (moved || !state.tree.nodes.some((/** @type {any} */ node) => node.node === this.#at)) this.#at = state.node;
     this.draw();
     this.#tell(op, state);
   }
