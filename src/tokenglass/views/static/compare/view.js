@@ -131,7 +131,6 @@ export class Compare extends HTMLElement {
     fill(this.#found, result(row));
     const end = row.positions.find((/** @type {any} */ each) => each.index_a === row.a.generation.prompt_ids.length - 1);
     announce(`total variation ${end.tv.toFixed(2)}; ${row.why}`);
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "compare", row } }));
   }
 }
 

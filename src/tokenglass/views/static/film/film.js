@@ -212,7 +212,7 @@ export class Film extends HTMLElement {
     fill(this.#number, `step ${at + 1} of ${last + 1}`);
     this.#frame.classList.toggle("backwards", backwards);
     fill(this.#frame, this.#soFar(at), FRAMES[record.kind](this, record), this.#end(at));
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "film", at, backwards, kind: record.kind } }));
+    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "film", kind: record.kind, backwards, banked: record.bank?.length > 0 } }));
   }
 
   /** The text as it stood before this step; of several the best. */

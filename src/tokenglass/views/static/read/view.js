@@ -128,6 +128,7 @@ export class Read extends HTMLElement {
 
   #ended(/** @type {string} */ how) {
     this.#bar.hidden = true;
+    if (how === "done") document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "scored", own: this.#text.value !== SAMPLE } }));
     if (how === "stopped") this.#run.say(`stopped after ${count(this.#rows.length, "token")}; what was read stays`);
     else if (how === "done") this.#run.say("");
     this.#drawFacts();
@@ -148,6 +149,7 @@ export class Read extends HTMLElement {
 
   #shade(/** @type {string} */ measure) {
     this.#measure = measure;
+    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "shade", measure } }));
     const { ramp, told } = MEASURES[measure];
     for (const each of /** @type {any} */ (this.#heat.children)) {
       const row = this.#rows[Number(each.dataset.index)];
@@ -234,7 +236,7 @@ export class Read extends HTMLElement {
       }
     }
     fill(this.#detail, expected(this.#rows[index], this.#rows));
-    if (focus) document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "read", row: this.#rows[index], peak: this.#sorted()[0]?.index === index } }));
+    if (focus) document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "read", peak: this.#sorted()[0]?.index === index } }));
   }
 }
 

@@ -33,7 +33,7 @@ export class Strategies extends HTMLElement {
   #prompt = textField("prompt", "", { run: () => this.#go() });
   #length = numberField("tokens", LENGTH, { min: 1, max: 200 });
   #seed = numberField("seed", SEED, { min: 0 });
-  #columns = h("div.lanes", { role: "group", "aria-label": "what each strategy writes" });
+  #columns = h("div.racers", { role: "group", "aria-label": "what each strategy writes" });
   #film = /** @type {any} */ (document.createElement("tg-film"));
   #tabs = h("div");
   #settings = h("details.which");

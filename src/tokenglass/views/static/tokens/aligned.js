@@ -5,11 +5,11 @@ import { count } from "../lib/figures.js";
 import { glyphs, joined } from "../lib/glyphs.js";
 import { menu } from "../parts/fields.js";
 
-const TRAINED = "a small one, trained on this text";
+const TRAINED = "the small one of “train one”";
 
 export class Aligned {
   #ask;
-  /** @type {any} what it was trained on, where the reader trained one */
+  /** @type {any} what the small one is trained on */
   #trained = null;
   #other = TRAINED;
   #head = h("div.row");
@@ -28,28 +28,25 @@ export class Aligned {
     fill(this.#head, menu("beside the model's tokenizer", [...others, TRAINED].map((value) => ({ value, label: value })), this.#other, (value) => { this.#other = value; this.draw(); }).label);
   }
 
-  /** Compare with the tokenizer that was trained with these parameters. */
+  /** What the small one is trained with. */
   with(/** @type {{text: string, vocab_size: number}} */ { text, vocab_size }) {
     this.#trained = { train_on: text, vocab_size };
+  }
+
+  /** Put the trained one beside the model's own. */
+  choose() {
     this.#other = TRAINED;
     const select = this.#head.querySelector("select");
     if (select) select.value = TRAINED;
   }
 
   async draw() {
-    const params = this.#other === TRAINED ? this.#trained ?? {} : { other: this.#other };
-    const found = await this.#ask(this.#other === TRAINED && !this.#trained ? { train_on: await this.#sample(), vocab_size: 300 } : params);
+    const found = await this.#ask(this.#other === TRAINED ? this.#trained : { other: this.#other });
     const same = found.blocks.filter((/** @type {any} */ block) => block.a.length === 1 && block.b.length === 1).length;
     fill(this.#body,
       h("p", {}, h("b", {}, found.a.name), ` cuts this text into ${count(found.a.n_tokens, "token")}, `, h("b", {}, found.b.name), ` into ${count(found.b.n_tokens, "token")}. ${count(same, "token")} are the same on both sides.`),
       h("div.aligned", {}, h("div.names", { "aria-hidden": "true" }, h("span", {}, found.a.name), h("span", {}, found.b.name)),
         h("ul.blocks", { "aria-label": "stretches that both cut out" }, found.blocks.map((/** @type {any} */ block) => pair(found, block)))));
-  }
-
-  /** The text itself is what the small one learns from, until the reader trains another. */
-  async #sample() {
-    const area = /** @type {HTMLTextAreaElement | null} */ (this.element.parentElement?.querySelector("textarea"));
-    return area?.value ?? "";
   }
 }
 

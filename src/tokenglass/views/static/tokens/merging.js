@@ -51,7 +51,7 @@ export class Merging {
   go(/** @type {number} */ at) {
     this.#at = Math.max(0, Math.min(this.#merges.length, at));
     this.#draw();
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "merge", at: this.#at } }));
+    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "merge", at: this.#at, of: this.#merges.length } }));
   }
 
   get #merges() {

@@ -21,7 +21,7 @@ export class Training {
 
   /**
    * @param {(params: {text: string, vocab_size: number}) => Promise<any>} ask
-   * @param {(params: {text: string, vocab_size: number}) => void} compare put it beside the model's own
+   * @param {() => void} compare put it beside the model's own
    */
   constructor(ask, compare) {
     this.#ask = ask;
@@ -31,6 +31,11 @@ export class Training {
       h("p.note", {}, "Training starts with the 256 bytes, counts which two neighbours stand side by side most often, joins them to a new token, and counts again. No chance is involved."),
       h("label.stack", {}, h("span.small.soft", {}, "learn from this text"), this.#text),
       h("div.row.size", {}, h("span.small.soft", {}, "tokens of the vocabulary"), this.#size, this.#said, this.#run.button, this.#run.status), this.#run.error, this.#found);
+  }
+
+  /** What is trained, and how large. */
+  get params() {
+    return { text: this.#text.value, vocab_size: Number(this.#size.value) };
   }
 
   /** It came into sight. */
@@ -43,8 +48,7 @@ export class Training {
   }
 
   async #work() {
-    const params = { text: this.#text.value, vocab_size: Number(this.#size.value) };
-    const found = await this.#ask(params);
+    const found = await this.#ask(this.params);
     const print = (/** @type {string} */ sha) => h("code", {}, sha.slice(0, 16));
     fill(this.#found,
       h("div.twins", {},
@@ -57,7 +61,7 @@ export class Training {
       h("h3", {}, `The ${count(found.merges.length, "merge")} it learned, in order`),
       h("ol.learned", {}, found.merges.slice(0, SHOWN).map((/** @type {any} */ merge) => h("li", { title: `joined ${merge.count} times` }, glyphs(merge.left), h("span.soft", {}, " + "), glyphs(merge.right), h("span.small.soft.number", {}, ` ${merge.count}×`)))),
       found.merges.length > SHOWN ? h("p.note", {}, `and ${integer(found.merges.length - SHOWN)} more`) : null,
-      h("div", {}, button("put it beside the model's tokenizer", () => this.#compare(params))));
+      h("div", {}, button("put it beside the model's tokenizer", () => this.#compare())));
     document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "trained", same: found.same } }));
   }
 }

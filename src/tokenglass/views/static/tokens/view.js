@@ -18,13 +18,14 @@ export class Tokens extends HTMLElement {
   /** @type {any} */
   app = null;
   #part = "layers";
+  #drawings = 0;
   #text = textField("text", SAMPLE, { most: LONGEST, oninput: () => this.#changed() });
   #parts = h("div");
   #error = h("p.error", { role: "alert", hidden: true });
   #layers = h("div");
   #merging = new Merging(() => this.app.refreshKeys());
   #aligned = new Aligned((params) => this.app.backend.call("align", { text: this.#text.value, ...params }));
-  #training = new Training((params) => this.app.backend.call("train", params), (params) => { this.#aligned.with(params); this.#turn("align"); });
+  #training = new Training((params) => this.app.backend.call("train", params), () => { this.#aligned.choose(); this.#turn("align"); });
   #changed = latest(() => this.#draw(), REST);
 
   /** @type {import("../lib/keys.js").Binding[]} */
@@ -33,10 +34,10 @@ export class Tokens extends HTMLElement {
   }
 
   show(/** @type {{text?: string, part?: string} | null} */ args) {
-    if (!this.firstChild) this.#build();
+    const fresh = !this.firstChild;
     if (args?.text !== undefined) this.#text.value = args.text;
-    if (args?.part) this.#turn(args.part);
-    else if (args?.text !== undefined) this.#draw();
+    if (fresh) this.#build();
+    if (fresh || args) this.#turn(args?.part ?? this.#part);
   }
 
   #build() {
@@ -47,7 +48,6 @@ export class Tokens extends HTMLElement {
         this.#text, h("div.row", {}, this.#parts), this.#error),
       this.#layers, this.#merging.element, this.#aligned.element, this.#training.element);
     this.#aligned.offer(this.app.info.models, this.app.info.model.name);
-    this.#turn("layers");
   }
 
   #turn(/** @type {string} */ part) {
@@ -80,18 +80,21 @@ export class Tokens extends HTMLElement {
   async #drawPart() {
     const { backend } = this.app;
     const text = this.#text.value;
+    const drawing = ++this.#drawings;
     if (this.#part === "layers") {
       const cut = await this.#cut(text);
+      if (drawing !== this.#drawings) return;  // the text has changed meanwhile
       fill(this.#layers, layers(cut));
       announce(`${cut.tokens.length} tokens`);
     } else if (this.#part === "merges") {
-      this.#merging.take(await backend.call("merges", { text }));
+      const found = await backend.call("merges", { text });
+      if (drawing === this.#drawings) this.#merging.take(found);
     } else if (this.#part === "align") {
+      this.#aligned.with(this.#training.params);
       await this.#aligned.draw();
     } else {
-      this.#training.shown(text);
+      this.#training.shown();
     }
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "tokens", part: this.#part, text } }));
   }
 
   /** Letters and words too where the tokenizer says where it cuts, tokens alone where it does not. */
