@@ -78,7 +78,12 @@ def test_two_of_a_header_are_refused(app: Any) -> None:
         "content-length": ("2", 413),
     }
     for name, (value, status) in twice.items():
-        others = {"host": "evil.example", "origin": "null", "authorization": "Bearer x", "content-length": "3"}
+        others = {
+            "host": "evil.example",
+            "origin": "null",
+            "authorization": "Bearer x",
+            "content-length": "3",
+        }
         headers = [(name, value), (name, others[name])]
         assert refused(asked(app, "POST", "/api/info", b"{}", headers=headers), status), name
 
@@ -127,7 +132,9 @@ def test_every_answer_says_what_a_browser_may_do_with_it(app: Any) -> None:
         assert HEADERS.items() <= answer.headers.items()
         assert "access-control-allow-origin" not in answer.headers
         assert ("no-store" in answer.headers["cache-control"]) or answer.headers["etag"]
-    assert "unsafe" not in HEADERS["content-security-policy"] and "*" not in HEADERS["content-security-policy"]
+    assert (
+        "unsafe" not in HEADERS["content-security-policy"] and "*" not in HEADERS["content-security-policy"]
+    )
 
 
 def test_a_file_is_known_by_its_content(app: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tokenglass.version import __version__
 from tokenglass.workbench import Operation
+from tokenglass.workbench.shapes import ANSWERS, ITEMS
 
 _ERROR = {
     "type": "object",
@@ -38,6 +39,11 @@ _ERRORS = {
     431: "the headers are too large",
 }
 
+_EVENTS = (
+    " The events are `item`, any number of times, then `done` or `error`; the data of each is one line of "
+    "JSON, whose schemas stand beside this one as x-item, x-done and x-error."
+)
+
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Every operation with its parameters, its answer and its errors."""
@@ -56,9 +62,17 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 def _described(operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": operation.about}
     if operation.streams:
-        answer["content"] = {"text/event-stream": {"schema": {"type": "string"}}}
+        answer["description"] += _EVENTS
+        answer["content"] = {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "x-item": ITEMS[operation.name],
+                "x-done": ANSWERS[operation.name],
+                "x-error": {"$ref": "#/components/schemas/Error"},
+            }
+        }
     else:
-        answer["content"] = {"application/json": {"schema": {"type": "object"}}}
+        answer["content"] = {"application/json": {"schema": ANSWERS[operation.name]}}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
     errors = {str(status): {"description": about, "content": error} for status, about in _ERRORS.items()}
     return {

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -276,7 +276,8 @@ def rest_p_final(result: NextTokens, shown_ids: Iterable[int]) -> float:
 
 def _rest(logits: NDArray[np.float32], shown_ids: Iterable[int]) -> float:
     others = np.delete(logits, list(shown_ids)).astype(np.float64)
-    return float(np.exp(others - summarize(logits).logsumexp).sum()) if len(others) else 0.0
+    total = summarize(logits).logsumexp
+    return float(np.exp(others - total).sum()) if len(others) and total > -inf else 0.0
 
 
 def plain(value: Any) -> Any:

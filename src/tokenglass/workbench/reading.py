@@ -8,6 +8,7 @@ from tokenglass.workbench.kinds import CONFIG, DEFAULT_ROWS, IDS, MOST_TEXT, ROW
 from tokenglass.workbench.params import JsonDict, Kind, Refused, either, flag, list_of, record, text, whole
 from tokenglass.workbench.prompts import PROMPT
 from tokenglass.workbench.registry import Stream, operation
+from tokenglass.workbench.writing import generation_row
 
 if TYPE_CHECKING:
     from tokenglass.workbench.bench import Workbench
@@ -93,4 +94,7 @@ def compare(
         found = compared(a["prompt"], b["prompt"], model=models[0], **{**shared, **configs[0]})
     else:
         found = compared(configs[0], configs[1], model=models[0], prompt=a["prompt"], **shared)
-    return found.to_dict()
+    row = found.to_dict()
+    for name, side in (("a", found.a), ("b", found.b)):
+        row[name]["generation"] = generation_row(side.generation)
+    return row
