@@ -9,7 +9,7 @@ import { term } from "../parts/terms.js";
 
 /** @param {any} row a Comparison row @returns {Node[]} */
 export function result(row) {
-  const end = row.positions.find((/** @type {any} */ each) => each.index_a === row.a.generation.prompt_ids.length - 1);
+  const end = row.positions.find((each) => each.index_a === row.a.generation.prompt_ids.length - 1);
   return [
     h("p.verdict", {}, verdict(end)),
     distances(end),
@@ -21,7 +21,7 @@ export function result(row) {
 }
 
 /** The distance in words. */
-function verdict(/** @type {any} */ end) {
+function verdict(end) {
   const { top_a: a, top_b: b, tv } = end;
   const far = tv < 0.02 ? "almost the same" : tv < 0.15 ? "close together" : tv < 0.5 ? "clearly apart" : tv < 0.85 ? "far apart" : "nearly strangers";
   const favourites = end.agree ? ["both would most likely go on with ", glyphs(a), ` (A ${percent(a.p_a)}, B ${percent(b.p_b)})`]
@@ -29,7 +29,7 @@ function verdict(/** @type {any} */ end) {
   return [`A and B are ${far}: `, favourites, "."];
 }
 
-function distances(/** @type {any} */ end) {
+function distances(end) {
   const endless = end.kl_ab_bits === null || end.kl_ba_bits === null;
   const kl = (/** @type {number | null} */ x) => (x === null ? "∞" : bits(x));
   return h("div.facts", {},
@@ -83,13 +83,13 @@ function dumbbell(/** @type {number} */ a, /** @type {number} */ b) {
 }
 
 /** Both texts, what they share dim, where they part marked. */
-function texts(/** @type {any} */ row) {
+function texts(row) {
   const one = (/** @type {"a" | "b"} */ name) => {
     const { generation, keywords: given, model } = row[name];
     const at = row.parting?.[`index_${name}`] ?? Infinity;
     const prompt = row.kind === "prompts" ? h("p.small.soft", {}, generation.prompt_text) : row.kind === "models" ? h("p.small.soft", {}, model) : h("p.small.soft.mono", {}, Object.entries(given).filter(([key]) => key !== "max_new_tokens").map(([key, value]) => `${key}=${value}`).join(", ") || "defaults");
     return h(`div.party.${name}`, {}, h("span.letter", {}, name.toUpperCase()), h("div", {}, prompt,
-      h("p.written", {}, generation.sequences[0].steps.map((/** @type {any} */ step, /** @type {number} */ index) =>
+      h("p.written", {}, generation.sequences[0].steps.map((step, /** @type {number} */ index) =>
         word(step.token, { class: index < at ? "same" : index === at ? "parting" : "", title: percent(step.p) })))));
   };
   return h("section.texts", {}, h("h3", {}, "What each writes"), h("div.parties", {}, one("a"), one("b")), h("p.note", {}, sentence(row.why)));
@@ -98,7 +98,7 @@ function texts(/** @type {any} */ row) {
 const sentence = (/** @type {string} */ text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 /** Every position both have in common, folded away. */
-function everywhere(/** @type {any} */ row) {
+function everywhere(row) {
   const columns = [
     { name: "token", label: "after this token", heads: true },
     { name: "tv", label: term("tv", "TV"), align: /** @type {const} */ ("number") },
@@ -106,7 +106,7 @@ function everywhere(/** @type {any} */ row) {
     { name: "a", label: "likeliest for A" }, { name: "b", label: "for B" },
   ];
   return h("details", {}, h("summary", {}, `All ${count(row.positions.length, "position")}: both find the same token likeliest at ${percent(row.agreement)}`),
-    h("div.scroll", {}, table({ caption: "positions", columns, rows: row.positions.map((/** @type {any} */ each) => ({
+    h("div.scroll", {}, table({ caption: "positions", columns, rows: row.positions.map((each) => ({
       token: [glyphs(each), h("span.note", {}, ` ${each.index_a}`)], tv: significant(each.tv), js: each.js_bits === null ? "unknown" : significant(each.js_bits),
       a: [glyphs(each.top_a), h("span.note", {}, ` ${percent(each.top_a.p_a)}`)], b: [glyphs(each.top_b), h("span.note", {}, ` ${percent(each.top_b.p_b)}`)],
       class: each.agree ? "" : "chosen",

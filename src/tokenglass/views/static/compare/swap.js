@@ -55,7 +55,7 @@ export class WordSwap {
     const found = [];
     for (const other of others) {
       const row = await this.#ask(prompt, pieces.with(this.#at, other).join(""), signal);
-      found.push({ other, row, end: row.positions.find((/** @type {any} */ each) => each.index_a === row.a.generation.prompt_ids.length - 1) });
+      found.push({ other, row, end: row.positions.find((each) => each.index_a === row.a.generation.prompt_ids.length - 1) });
       found.sort((a, b) => b.end.tv - a.end.tv);
       this.#draw(pieces[this.#at], found);
     }

@@ -86,7 +86,7 @@ export class Compare extends HTMLElement {
       return menu(`model ${name.toUpperCase()}`, options, this.#model[name], (value) => { this.#model[name] = value; }).label;
     }
     const said = h("span.mono.small.soft", {}, keywords(this.#given(name)));
-    const options = this.app.info.strategies.map((/** @type {any} */ each) => ({ value: each.name, label: each.name }));
+    const options = this.app.info.strategies.map((each) => ({ value: each.name, label: each.name }));
     const chosen = menu(`strategy ${name.toUpperCase()}`, options, this.#strategy[name], (value) => {
       this.#strategy[name] = value;
       fill(said, keywords(this.#given(name)));
@@ -96,7 +96,7 @@ export class Compare extends HTMLElement {
 
   /** @param {"a" | "b"} name */
   #given(name) {
-    return this.app.info.strategies.find((/** @type {any} */ each) => each.name === this.#strategy[name]).keywords;
+    return this.app.info.strategies.find((each) => each.name === this.#strategy[name]).keywords;
   }
 
   #exchange() {
@@ -127,9 +127,9 @@ export class Compare extends HTMLElement {
     return this.app.backend.call("compare", { a, b, config: { max_new_tokens: Number(this.#length.input.value), ...config }, n: ROWS }, { signal });
   }
 
-  #draw(/** @type {any} */ row) {
+  #draw(row) {
     fill(this.#found, result(row));
-    const end = row.positions.find((/** @type {any} */ each) => each.index_a === row.a.generation.prompt_ids.length - 1);
+    const end = row.positions.find((each) => each.index_a === row.a.generation.prompt_ids.length - 1);
     announce(`total variation ${end.tv.toFixed(2)}; ${row.why}`);
   }
 }

@@ -11,28 +11,28 @@ import { term } from "../parts/terms.js";
 const ROOM = 34;  // characters of a beam's text above its cards
 
 /** The ids of the best text before a step. */
-export function bestIds(/** @type {any} */ record) {
+export function bestIds(record) {
   const best = [...record.beams].sort((a, b) => b.total - a.total)[0];
   return best?.ids ?? [];
 }
 
 /** @param {import("./film.js").Film} film @param {any} record @returns {Node[]} */
 export function beamFrame(film, record) {
-  const grouped = record.candidates.some((/** @type {any} */ each) => each.group > 0);
-  const parents = record.beams.map((/** @type {any} */ beam, /** @type {number} */ index) =>
+  const grouped = record.candidates.some((each) => each.group > 0);
+  const parents = record.beams.map((beam, /** @type {number} */ index) =>
     parent(film, record, beam, index, grouped));
   return [
     h("p.facts-line", {}, told(record)),
     h("div.parents", { style: { "--n": record.beams.length } }, parents),
-    ...record.penalties.map((/** @type {any} */ charged, /** @type {number} */ group) => charges(film, charged, group)),
+    ...record.penalties.map((charged, /** @type {number} */ group) => charges(film, charged, group)),
     record.stop ? h("p.stop", {}, `The search ends: ${record.stop}.`) : null,
     bank(film, record),
   ].filter(Boolean);
 }
 
 /** What happened, in one sentence. */
-function told(/** @type {any} */ record) {
-  const of = (/** @type {string} */ fate) => record.candidates.filter((/** @type {any} */ each) => each.fate === fate).length;
+function told(record) {
+  const of = (/** @type {string} */ fate) => record.candidates.filter((each) => each.fate === fate).length;
   const [runs, banked, pruned] = ["runs", "banked", "pruned"].map(of);
   const texts = record.beams.length === 1 ? "One text" : `${record.beams.length} texts`;
   return [`${texts} and their ${record.candidates.length} best continuations: `,
@@ -42,14 +42,14 @@ function told(/** @type {any} */ record) {
 /** @param {any} film @param {any} record @param {any} beam @param {number} index @param {boolean} grouped */
 function parent(film, record, beam, index, grouped) {
   const { cut, tokens } = ending(beam.ids.map((/** @type {number} */ id) => film.name(id)), ROOM);
-  const cards = record.candidates.filter((/** @type {any} */ each) => each.parent === index);
+  const cards = record.candidates.filter((each) => each.parent === index);
   const shown = tokens.length ? [cut ? h("span.soft", {}, "…") : null, tokens.map((each) => word(each))] : h("span.soft", {}, "the prompt");
   return h("section.parent", { "aria-label": `beam ${index + 1}` },
     h("header", {},
       h("span.small.soft", {}, `beam ${index + 1}`, grouped ? ` · group ${beam.group + 1}` : "", beam.bank ? ` · ${beam.bank} towards the word` : ""),
       h("p.beam-text", {}, shown),
       h("p.small.soft.number", {}, term("total", "total"), ` ${fixed(beam.total)}`)),
-    cards.length ? h("ol.cards", {}, cards.map((/** @type {any} */ each) => card(film, record, each))) : h("p.note", {}, "none of its continuations was good enough"));
+    cards.length ? h("ol.cards", {}, cards.map((each) => card(film, record, each))) : h("p.note", {}, "none of its continuations was good enough"));
 }
 
 /** @param {any} film @param {any} record @param {any} each */
@@ -63,7 +63,7 @@ function card(film, record, each) {
     h("div.verdict.small", {}, fate(each)));
 }
 
-function fate(/** @type {any} */ each) {
+function fate(each) {
   const forced = each.forced ? "forced word, " : "";
   if (each.fate === "runs") return [h("b", {}, `→ beam ${(each.becomes ?? 0) + 1}`), forced ? h("span.soft", {}, " forced word") : null];
   if (each.fate === "banked") return h("b", {}, `${forced}→ bank`);
@@ -78,9 +78,9 @@ function charges(film, charged, group) {
 }
 
 /** The finished texts, each with its sum written out. */
-function bank(/** @type {any} */ film, /** @type {any} */ record) {
+function bank(film, record) {
   const power = film.config.length_penalty ?? 1;
-  const rows = record.bank.map((/** @type {any} */ found, /** @type {number} */ place) =>
+  const rows = record.bank.map((found, /** @type {number} */ place) =>
     h("li", { class: found.step === record.step ? "new" : "" },
       h("span.soft.number", {}, `${place + 1}`),
       h("span.formula.number", {}, `${fixed(found.total)} / ${found.length}`, h("sup", {}, significant(power).replace(/\.?0+$/, "")), " = ", h("b", {}, fixed(found.score, 4))),

@@ -3,6 +3,7 @@
 import { announce } from "../lib/announce.js";
 import { button, fill, h } from "../lib/dom.js";
 import { count } from "../lib/figures.js";
+import { did } from "../parts/did.js";
 import { menu, numberField } from "../parts/fields.js";
 import { word } from "../parts/prose.js";
 import { Run } from "../parts/run.js";
@@ -186,14 +187,14 @@ export class Film extends HTMLElement {
     this.#at = 0;
     this.#follow = true;
     this.#empty.hidden = true;
-    this.result = await this.app.backend.stream("film", { prompt, config }, { signal, onItem: (/** @type {any} */ record) => this.#take(record) });
+    this.result = await this.app.backend.stream("film", { prompt, config }, { signal, onItem: (record) => this.#take(record) });
     this.#run.say(`${count(this.records.length, "step")}`);
     this.#show(this.#at);
     announce(`the search took ${count(this.records.length, "step")}; arrow keys walk through them`);
     this.app.refreshKeys();
   }
 
-  #take(/** @type {any} */ record) {
+  #take(record) {
     Object.assign(this.names, record.tokens);
     this.records.push(record);
     this.#show(this.#follow ? this.records.length - 1 : this.#at);
@@ -212,7 +213,7 @@ export class Film extends HTMLElement {
     fill(this.#number, `step ${at + 1} of ${last + 1}`);
     this.#frame.classList.toggle("backwards", backwards);
     fill(this.#frame, this.#soFar(at), FRAMES[record.kind](this, record), this.#end(at));
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "film", kind: record.kind, backwards, banked: record.bank?.length > 0 } }));
+    did({ what: "film", kind: record.kind, backwards, banked: record.bank?.length > 0 });
   }
 
   /** The text as it stood before this step; of several the best. */
@@ -227,15 +228,15 @@ export class Film extends HTMLElement {
     const { result } = this;
     if (!result || at < this.records.length - 1) return null;
     return h("section.ends", {}, h("h3", {}, count(result.sequences.length, "text"), " came out"),
-      h("ol", {}, result.sequences.map((/** @type {any} */ each) => h("li", {},
-        each.steps.map((/** @type {any} */ step) => word(step.token)), h("span.note", {}, ` ${each.finish_reason}`)))));
+      h("ol", {}, result.sequences.map((each) => h("li", {},
+        each.steps.map((step) => word(step.token)), h("span.note", {}, ` ${each.finish_reason}`)))));
   }
 }
 
 /** The ids that a record of a search with one text wrote. */
-function written(/** @type {any} */ record) {
+function written(record) {
   if (record.kind === "draft") return record.written;
-  if (record.kind === "contrastive") return record.rows.filter((/** @type {any} */ row) => row.chosen).map((/** @type {any} */ row) => row.token_id);
+  if (record.kind === "contrastive") return record.rows.filter((row) => row.chosen).map((row) => row.token_id);
   return [record.token_id];
 }
 

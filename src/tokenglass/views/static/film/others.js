@@ -10,19 +10,19 @@ import { word } from "../parts/prose.js";
 import { term } from "../parts/terms.js";
 
 /** Display text of what stands at a place of prompt and text. */
-function tokenAt(/** @type {any} */ film, /** @type {number} */ position) {
-  const own = film.records.flatMap((/** @type {any} */ record) => record.kind === "contrastive" ? record.rows.filter((/** @type {any} */ row) => row.chosen).map((/** @type {any} */ row) => row.token_id) : record.written ?? [record.token_id]);
+function tokenAt(film, /** @type {number} */ position) {
+  const own = film.records.flatMap((record) => record.kind === "contrastive" ? record.rows.filter((row) => row.chosen).map((row) => row.token_id) : record.written ?? [record.token_id]);
   return film.promptTokens[position]?.token ?? film.name(own[position - film.promptTokens.length]);
 }
 
-const named = (/** @type {any} */ film, /** @type {number} */ id, /** @type {object} */ props = {}) => glyphs({ id, token: film.name(id) }, props);
+const named = (film, /** @type {number} */ id, /** @type {object} */ props = {}) => glyphs({ id, token: film.name(id) }, props);
 
 /** @param {any} film @param {any} record */
 export function contrastiveFrame(film, record) {
   const alpha = film.config.penalty_alpha;
-  const chosen = record.rows.find((/** @type {any} */ row) => row.chosen);
+  const chosen = record.rows.find((row) => row.chosen);
   const first = record.rows[0];
-  const rows = record.rows.map((/** @type {any} */ row) => ({
+  const rows = record.rows.map((row) => ({
     token: named(film, row.token_id),
     p: percent(row.p),
     gain: [bars({ model: (1 - alpha) * row.p }), h("span.number.small", {}, `${significant(1 - alpha)} × ${percent(row.p)} = ${((1 - alpha) * row.p).toFixed(3)}`)],
@@ -52,8 +52,8 @@ export function contrastiveFrame(film, record) {
 
 /** @param {any} film @param {any} record */
 export function dolaFrame(film, record) {
-  const known = record.divergences.filter((/** @type {any} */ pair) => pair[1] !== null);
-  const most = Math.max(...known.map((/** @type {any} */ pair) => pair[1]), 1e-12);
+  const known = record.divergences.filter((pair) => pair[1] !== null);
+  const most = Math.max(...known.map((pair) => pair[1]), 1e-12);
   const columns = [
     { name: "layer", label: "layer", align: /** @type {const} */ ("number"), heads: true },
     { name: "bar", label: "how far it is from the last layer (the longest bar is the largest)", align: /** @type {const} */ ("wide") },
@@ -75,13 +75,13 @@ const AFTER = { next: "All were right, so the model adds one more of its own: ",
 
 /** @param {any} film @param {any} record */
 export function draftFrame(film, record) {
-  const accepted = record.drafts.filter((/** @type {any} */ draft) => draft.verdict === "accepted").length;
+  const accepted = record.drafts.filter((draft) => draft.verdict === "accepted").length;
   const source = record.source ? Array.from({ length: record.source[1] - record.source[0] }, (_, i) => tokenAt(film, record.source[0] + i)) : [];
   const own = record.bonus ? [record.drafts.length ? /** @type {any} */ (AFTER)[record.bonus] : "No draft was found; the model's own token: ", named(film, record.written.at(-1))] : null;
   return [
     h("p.facts-line", {}, record.drafts.length ? `${accepted} of ${count(record.drafts.length, "drafted token")} accepted in one run of the model. ` : null, own),
     source.length ? h("p", {}, h("span.soft", {}, "copied from the text: "), h("span.quoted", {}, source.map((each) => word(each)))) : null,
-    record.drafts.length ? h("ol.drafts", {}, record.drafts.map((/** @type {any} */ draft) => h("li.card", { class: draft.verdict },
+    record.drafts.length ? h("ol.drafts", {}, record.drafts.map((draft) => h("li.card", { class: draft.verdict },
       h("div.card-head", {}, named(film, draft.token_id), h("span.number.small", {}, draft.p === null ? "not read" : percent(draft.p))),
       h("div.verdict.small", {}, { accepted: "✓ accepted", rejected: "✕ rejected", unread: "not read" }[/** @type {string} */ (draft.verdict)],
         draft.wanted !== null && draft.verdict === "rejected" ? [": the model wants ", named(film, draft.wanted)] : null)))) : null,

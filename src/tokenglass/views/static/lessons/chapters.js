@@ -22,14 +22,14 @@
  */
 
 const op = (/** @type {string} */ name, /** @type {(answer: any, params: any, app: any) => any} */ test = () => true) =>
-  (/** @type {Doing} */ doing, /** @type {any} */ app) => doing.op === name && Boolean(test(doing.answer, doing.params, app));
+  (/** @type {Doing} */ doing, app) => doing.op === name && Boolean(test(doing.answer, doing.params, app));
 const told = (/** @type {string} */ name, /** @type {(did: any) => any} */ test = () => true) =>
   (/** @type {Doing} */ { did }) => did?.what === name && Boolean(test(did));
 
-const rank = (/** @type {any} */ state) => state.last?.rank;
-const given = (/** @type {any} */ state) => state.config.given;
+const rank = (state) => state.last?.rank;
+const given = (state) => state.config.given;
 const opened = op("open", (state, params, app) => params.prompt && params.prompt !== app.info.default_prompt);
-const cuts = (/** @type {any} */ state) => state.next.stages.slice(1).some((/** @type {any} */ stage) => stage.removed > 0);
+const cuts = (state) => state.next.stages.slice(1).some((stage) => stage.removed > 0);
 
 /** @type {Chapter} */
 export const TOUR = {
@@ -52,7 +52,7 @@ export const CHAPTERS = [
     about: "A model knows a fixed list of pieces of text. Whatever you write is cut into these before anything else happens.",
     steps: [
       { text: "Type something in which one word falls into three tokens or more: a rare word, a name, another language.", view: "tokens", args: { text: "", part: "layers" },
-        done: op("words", (cut) => cut.words.some((/** @type {any} */ word) => cut.tokens.filter((/** @type {any} */ each) => each.span?.[0] >= word.span[0] && each.span[1] <= word.span[1]).length > 2)) },
+        done: op("words", (cut) => cut.words.some((word) => cut.tokens.filter((each) => each.span?.[0] >= word.span[0] && each.span[1] <= word.span[1]).length > 2)) },
       { text: "Under “merge by merge”, walk one word from its bytes to its tokens with the arrow key.", view: "tokens", args: { part: "merges" }, done: told("merge", (did) => did.at > 1 && did.at === did.of) },
       { text: "Under “train one”, train a tokenizer twice.", view: "tokens", args: { part: "train" }, done: told("trained") },
     ],
@@ -80,9 +80,9 @@ export const CHAPTERS = [
     title: "Append and repeat",
     about: "A text is written by appending one token and asking again.",
     steps: [
-      { text: "Append the likeliest token three times.", view: "explore", done: op("step", (state) => state.tokens.slice(-3).every((/** @type {any} */ each) => !each.is_prompt && each.rank === 1)) },
-      { text: "Take one back, and append another one in its place.", view: "explore", done: op("step", (state) => state.tree.nodes.length > state.tokens.filter((/** @type {any} */ each) => !each.is_prompt).length + 1) },
-      { text: "Go on from there with three tokens more. The old branch is still in the tree.", view: "explore", done: op("step", (state) => state.tree.nodes.some((/** @type {any} */ node) => !node.on_path) && state.tokens.filter((/** @type {any} */ each) => !each.is_prompt).length > 3) },
+      { text: "Append the likeliest token three times.", view: "explore", done: op("step", (state) => state.tokens.slice(-3).every((each) => !each.is_prompt && each.rank === 1)) },
+      { text: "Take one back, and append another one in its place.", view: "explore", done: op("step", (state) => state.tree.nodes.length > state.tokens.filter((each) => !each.is_prompt).length + 1) },
+      { text: "Go on from there with three tokens more. The old branch is still in the tree.", view: "explore", done: op("step", (state) => state.tree.nodes.some((node) => !node.on_path) && state.tokens.filter((each) => !each.is_prompt).length > 3) },
     ],
     question: {
       text: "What does the model read before it proposes the fourth new token?",

@@ -17,13 +17,13 @@ export class Progress extends EventTarget {
     const { backend } = app;
     for (const how of /** @type {const} */ (["call", "stream"])) {
       const plain = backend[how].bind(backend);
-      backend[how] = async (/** @type {string} */ op, /** @type {any} */ params = {}, /** @type {any} */ options = {}) => {
+      backend[how] = async (/** @type {string} */ op, params = {}, options = {}) => {
         const answer = await plain(op, params, options);
         this.#notice({ op, params, answer, did: null });
         return answer;
       };
     }
-    document.addEventListener("tokenglass:did", (/** @type {any} */ event) => this.#notice({ op: "", params: {}, answer: null, did: event.detail }));
+    document.addEventListener("tokenglass:did", (event) => this.#notice({ op: "", params: {}, answer: null, did: event.detail }));
   }
 
   /** @param {import("./chapters.js").Chapter} chapter */
@@ -33,12 +33,12 @@ export class Progress extends EventTarget {
   }
 
   /** The step that is next, or -1 when all are done. */
-  next(/** @type {import("./chapters.js").Chapter} */ chapter) {
+  next(chapter) {
     const { done } = this.of(chapter);
     return chapter.steps.findIndex((_, index) => !done.has(index));
   }
 
-  finished(/** @type {import("./chapters.js").Chapter} */ chapter) {
+  finished(chapter) {
     return this.next(chapter) < 0 && (!chapter.question || this.of(chapter).answer === chapter.question.right);
   }
 
@@ -56,7 +56,7 @@ export class Progress extends EventTarget {
   }
 
   /** The step that is next counts, and no other: they build on one another. */
-  #notice(/** @type {import("./chapters.js").Doing} */ doing) {
+  #notice(doing) {
     if (!this.chapter) return;
     const at = this.next(this.chapter);
     if (at < 0 || !this.chapter.steps[at].done(doing, this.#app)) return;

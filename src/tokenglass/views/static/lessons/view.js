@@ -29,7 +29,7 @@ export class Lessons extends HTMLElement {
   }
 
   #draw() {
-    const offered = (/** @type {any} */ chapter) => chapter.steps.every((/** @type {any} */ step) => document.querySelector(`nav a[href="#${step.view}"]`));
+    const offered = (chapter) => chapter.steps.every((step) => document.querySelector(`nav a[href="#${step.view}"]`));
     fill(this, h("h2.unseen", {}, "Lessons"),
       h("p.lead", {}, "Short, in any order, and with the real thing: a step counts when you have done it. Nothing is stored; close the page and it is forgotten."),
       this.#card(TOUR, 0),
@@ -46,7 +46,7 @@ export class Lessons extends HTMLElement {
       button(finished ? "once more" : begun ? "go on" : "begin", () => this.#begin(chapter), { class: number || finished ? "" : "primary", "aria-label": `${finished ? "once more" : begun ? "go on" : "begin"}: ${chapter.title}` }));
   }
 
-  #begin(/** @type {import("./chapters.js").Chapter} */ chapter) {
+  #begin(chapter) {
     if (this.#progress.finished(chapter)) Object.assign(this.#progress.of(chapter), { done: new Set(), answer: null });
     this.#progress.begin(chapter);
     const step = chapter.steps[this.#progress.next(chapter)];

@@ -6,6 +6,7 @@ import { button, fill, h, sheet } from "../lib/dom.js";
 import { bits, count, integer, percent, rampOfBits, significant } from "../lib/figures.js";
 import { glyphs, hexBytes, spoken } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
+import { did } from "../parts/did.js";
 import { choices, textField } from "../parts/fields.js";
 import { word } from "../parts/prose.js";
 import { Run } from "../parts/run.js";
@@ -28,7 +29,7 @@ export class Read extends HTMLElement {
   #asked = null;
   #run = new Run({ go: "read it" }, (signal) => this.#work(signal), (how) => this.#ended(how));
   #text = textField("text to read", "", { rows: 3, run: () => this.#go() });
-  #file = h("input", { type: "file", accept: "text/*,.txt,.md", class: "unseen", tabindex: "-1", "aria-label": "text file", onchange: (/** @type {any} */ event) => this.#open(event.target.files[0]) });
+  #file = h("input", { type: "file", accept: "text/*,.txt,.md", class: "unseen", tabindex: "-1", "aria-label": "text file", onchange: (event) => this.#open(event.target.files[0]) });
   #bar = /** @type {HTMLProgressElement} */ (h("progress", { max: 1, value: 0, "aria-label": "read so far", hidden: true }));
   #facts = h("div.facts");
   #legend = h("div.legend");
@@ -64,7 +65,7 @@ export class Read extends HTMLElement {
     const drop = h("div.drop", {
       ondragover: (/** @type {Event} */ event) => { event.preventDefault(); drop.classList.add("over"); },
       ondragleave: () => drop.classList.remove("over"),
-      ondrop: (/** @type {any} */ event) => {
+      ondrop: (event) => {
         event.preventDefault();
         drop.classList.remove("over");
         const [file] = event.dataTransfer.files;
@@ -76,7 +77,7 @@ export class Read extends HTMLElement {
     this.#heat.addEventListener("keydown", (event) => this.#press(event));
     fill(this, h("h2.unseen", {}, "Read"),
       h("div.form", {},
-        h("p.lead", {}, "The model reads a text from left to right and, before each token, says what it expects. Dark is what it did not expect."),
+        h("p.lead", {}, "The model reads a text from left to right and, before each token, says what it expects. The stronger the shade, the less it expected what came."),
         drop,
         h("div.row", {}, this.#run.button, button("open a file", () => this.#file.click()), this.#file, this.#bar, this.#run.status),
         this.#run.error),
@@ -113,22 +114,22 @@ export class Read extends HTMLElement {
     fill(this.#detail, h("p.note", {}, "Press a token to see what the model expected in its place."));
     this.#bar.hidden = false;
     this.#bar.value = 0;
-    this.#totals = await this.app.backend.stream("score", { text: this.#text.value, top: TOP }, { signal, onItem: (/** @type {any} */ item) => this.#take(item) });
+    this.#totals = await this.app.backend.stream("score", { text: this.#text.value, top: TOP }, { signal, onItem: (item) => this.#take(item) });
   }
 
-  #take(/** @type {any} */ item) {
+  #take(item) {
     const before = this.#rows.length;
     this.#rows.push(...item.rows);
     this.#bar.value = item.n_done / Math.max(1, item.n_tokens);
     this.#run.say(`${integer(item.n_done)} of ${count(item.n_tokens, "token")}`);
-    this.#heat.append(...item.rows.map((/** @type {any} */ row, /** @type {number} */ i) => this.#token(row, before + i)));
+    this.#heat.append(...item.rows.map((row, /** @type {number} */ i) => this.#token(row, before + i)));
     this.#drawFacts();
     this.#drawLegend();
   }
 
   #ended(/** @type {string} */ how) {
     this.#bar.hidden = true;
-    if (how === "done") document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "scored", own: this.#text.value !== SAMPLE } }));
+    if (how === "done") did({ what: "scored", own: this.#text.value !== SAMPLE });
     if (how === "stopped") this.#run.say(`stopped after ${count(this.#rows.length, "token")}; what was read stays`);
     else if (how === "done") this.#run.say("");
     this.#drawFacts();
@@ -149,7 +150,7 @@ export class Read extends HTMLElement {
 
   #shade(/** @type {string} */ measure) {
     this.#measure = measure;
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "shade", measure } }));
+    did({ what: "shade", measure });
     const { ramp, told } = MEASURES[measure];
     for (const each of /** @type {any} */ (this.#heat.children)) {
       const row = this.#rows[Number(each.dataset.index)];
@@ -173,14 +174,14 @@ export class Read extends HTMLElement {
     const scored = this.#rows.filter((row) => row.surprisal_bits !== null);
     const { classes, ramp } = MEASURES[this.#measure];
     fill(this.#legend, h("ul.scale", { "aria-label": `shades of ${MEASURES[this.#measure].label}, with numbers of tokens` }, classes.map(({ shade, label }) =>
-      h("li", {}, h("span.swatch.shaded", { "data-ramp": shade }, label), h("span.small.number", {}, integer(scored.filter((row) => ramp(row) === shade).length))))));
+      h("li", {}, h("span.shade.shaded", { "data-ramp": shade }, label), h("span.small.number", {}, integer(scored.filter((row) => ramp(row) === shade).length))))));
   }
 
   #drawFacts() {
     const scored = this.#rows.filter((row) => row.surprisal_bits !== null);
     const sofar = scored.reduce((sum, row) => sum + row.surprisal_bits, 0);
     const found = this.#totals;
-    const fact = (/** @type {any} */ value, /** @type {any} */ label) => h("p.fact", {}, h("b", {}, value), h("span", {}, label));
+    const fact = (value, label) => h("p.fact", {}, h("b", {}, value), h("span", {}, label));
     fill(this.#facts,
       fact(integer(this.#rows.length), "tokens"),
       fact(significant(found?.bits ?? sofar, 4), [term("surprisal", "bits of surprise"), found ? "" : " so far"]),
@@ -236,16 +237,16 @@ export class Read extends HTMLElement {
       }
     }
     fill(this.#detail, expected(this.#rows[index], this.#rows));
-    if (focus) document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "read", peak: this.#sorted()[0]?.index === index } }));
+    if (focus) did({ what: "read", peak: this.#sorted()[0]?.index === index });
   }
 }
 
 /** What the model expected at a token's place, and what came. */
-function expected(/** @type {any} */ row, /** @type {any[]} */ rows) {
+function expected(row, /** @type {any[]} */ rows) {
   const before = rows.slice(Math.max(0, row.index - 6), row.index);
   const head = h("p.context", {}, row.index > 6 ? "…" : "", before.map((each) => word(each.token, { class: "soft" })), word(row.token, { class: "chosen" }));
   if (row.surprisal_bits === null) return [head, h("p.note", {}, "Nothing stands before this token, so nothing predicts it; it is not scored.")];
-  const came = row.top.find((/** @type {any} */ each) => each.id === row.id);
+  const came = row.top.find((each) => each.id === row.id);
   const shown = [...row.top, ...(came ? [] : [{ ...row, rank: row.rank }])];
   return [
     head,
@@ -254,7 +255,7 @@ function expected(/** @type {any} */ row, /** @type {any[]} */ rows) {
       caption: "what was expected here",
       columns: [
         { name: "rank", label: "rank", align: "number" }, { name: "token", label: "expected", heads: true },
-        { name: "bar", label: "", align: "wide" }, { name: "p", label: term("p", "probability"), align: "number" },
+        { name: "bar", label: h("span.unseen", {}, "as a bar"), align: "wide" }, { name: "p", label: term("p", "probability"), align: "number" },
       ],
       rows: shown.map((each) => ({
         rank: integer(each.rank), token: [glyphs(each), each.id === row.id ? h("span.note", {}, " ◂ came") : null],
@@ -265,7 +266,7 @@ function expected(/** @type {any} */ row, /** @type {any[]} */ rows) {
   ];
 }
 
-function verdict(/** @type {any} */ row) {
+function verdict(row) {
   const [best] = row.top;
   if (row.rank === 1) return [`The model's first guess, with ${percent(row.p)}.`];
   const how = rampOfBits(row.surprisal_bits) >= 6 ? "A surprise" : "Not the first guess";

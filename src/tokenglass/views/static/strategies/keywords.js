@@ -5,7 +5,7 @@ export function keywords(given) {
   return Object.entries(given).map(([name, value]) => `${name}=${shown(value)}`).join(", ");
 }
 
-function shown(/** @type {any} */ value) {
+function shown(value) {
   if (typeof value === "boolean") return value ? "True" : "False";
   return value === null ? "None" : JSON.stringify(value);
 }

@@ -77,10 +77,10 @@ export class Strategies extends HTMLElement {
   #drawChoice() {
     const summary = h("summary", {});
     const name = () => fill(summary, `${count(this.#names.size, "strategy").replace("strategys", "strategies")}: `, h("span.soft", {}, [...this.#names].join(", ")));
-    const boxes = this.app.info.strategies.map((/** @type {any} */ each) => h("label.box", {},
+    const boxes = this.app.info.strategies.map((each) => h("label.box", {},
       h("input", {
         type: "checkbox", checked: this.#names.has(each.name), disabled: each.name === "greedy",
-        onchange: (/** @type {any} */ event) => {
+        onchange: (event) => {
           if (event.target.checked) this.#names.add(each.name);
           else this.#names.delete(each.name);
           name();
@@ -107,13 +107,13 @@ export class Strategies extends HTMLElement {
   }
 
   async #work(/** @type {AbortSignal} */ signal) {
-    const known = this.app.info.strategies.map((/** @type {any} */ each) => each.name);
+    const known = this.app.info.strategies.map((each) => each.name);
     const names = known.filter((/** @type {string} */ name) => this.#names.has(name) || name === "greedy");
     this.#written = new Map(names.map((/** @type {string} */ name) => [name, { tokens: [], best: "", row: null }]));
     this.#draw();
     const started = performance.now();
     const config = { max_new_tokens: Number(this.#length.input.value), seed: Number(this.#seed.input.value) };
-    const done = await this.app.backend.stream("strategies", { prompt: this.#prompt.value, names, config }, { signal, onItem: (/** @type {any} */ item) => this.#take(item) });
+    const done = await this.app.backend.stream("strategies", { prompt: this.#prompt.value, names, config }, { signal, onItem: (item) => this.#take(item) });
     for (const row of done.strategies) {
       const found = this.#written.get(row.name);
       if (!found) continue;
@@ -122,11 +122,11 @@ export class Strategies extends HTMLElement {
     }
     this.#draw();
     this.#run.say(`${significant((performance.now() - started) / 1000)} s`);
-    const apart = done.strategies.filter((/** @type {any} */ row) => row.parting).length;
+    const apart = done.strategies.filter((row) => row.parting).length;
     announce(`${names.length} texts written; ${apart} part from greedy's`);
   }
 
-  #take(/** @type {any} */ item) {
+  #take(item) {
     const found = this.#written.get(item.strategy);
     if (!found) return;
     if (item.token) found.tokens.push(item.token);
@@ -140,7 +140,7 @@ export class Strategies extends HTMLElement {
   }
 
   #column(/** @type {string} */ name, /** @type {Written} */ { row }) {
-    const given = this.app.info.strategies.find((/** @type {any} */ each) => each.name === name);
+    const given = this.app.info.strategies.find((each) => each.name === name);
     const failed = row && !row.generation;
     return h("article.column.panel", { "data-name": name, "aria-labelledby": `strategy-${name}`, class: failed ? "failed" : "" },
       h("h3", { id: `strategy-${name}` }, name, row?.seconds ? h("span.small.soft", {}, `${significant(row.seconds)} s`) : null),
@@ -150,7 +150,7 @@ export class Strategies extends HTMLElement {
       SEARCHES.has(name) && this.app.backend.can("film") ? button("watch it search", () => this.#watch(given.keywords), { class: "plain small" }) : null);
   }
 
-  #watch(/** @type {any} */ given) {
+  #watch(given) {
     this.#film.choose({ ...given, max_new_tokens: Math.min(12, Number(this.#length.input.value)), seed: Number(this.#seed.input.value) });
     this.#turn("film");
     this.#film.run();
@@ -181,7 +181,7 @@ function shared(/** @type {any[]} */ own, /** @type {any[]} */ other) {
   return n;
 }
 
-function told(/** @type {any} */ step) {
+function told(step) {
   return `${spoken(step)} ${percent(step.p)}, rank ${step.rank}`;
 }
 

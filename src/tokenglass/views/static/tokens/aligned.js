@@ -42,11 +42,11 @@ export class Aligned {
 
   async draw() {
     const found = await this.#ask(this.#other === TRAINED ? this.#trained : { other: this.#other });
-    const same = found.blocks.filter((/** @type {any} */ block) => block.a.length === 1 && block.b.length === 1).length;
+    const same = found.blocks.filter((block) => block.a.length === 1 && block.b.length === 1).length;
     fill(this.#body,
       h("p", {}, h("b", {}, found.a.name), ` cuts this text into ${count(found.a.n_tokens, "token")}, `, h("b", {}, found.b.name), ` into ${count(found.b.n_tokens, "token")}. ${count(same, "token")} are the same on both sides.`),
       h("div.aligned", {}, h("div.names", { "aria-hidden": "true" }, h("span", {}, found.a.name), h("span", {}, found.b.name)),
-        h("ul.blocks", { "aria-label": "stretches that both cut out" }, found.blocks.map((/** @type {any} */ block) => pair(found, block)))));
+        h("ul.blocks", { "aria-label": "stretches that both cut out" }, found.blocks.map((block) => pair(found, block)))));
   }
 }
 

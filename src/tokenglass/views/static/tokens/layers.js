@@ -20,19 +20,19 @@ export function layers(cut) {
 }
 
 /** Words, and whatever lies outside of them, each with its tokens and letters. */
-function blocks(/** @type {any} */ cut) {
-  const cuts = [...new Set([0, cut.n_bytes, ...cut.words.flatMap((/** @type {any} */ word) => word.span)])].sort((a, b) => a - b);
+function blocks(cut) {
+  const cuts = [...new Set([0, cut.n_bytes, ...cut.words.flatMap((word) => word.span)])].sort((a, b) => a - b);
   return cuts.slice(1).map((end, i) => {
     const start = cuts[i];
-    const inside = (/** @type {any} */ each) => each.span && each.span[0] >= start && each.span[1] <= end;
-    return { start, end, word: cut.words.find((/** @type {any} */ each) => each.span[0] === start && each.span[1] === end) ?? null,
+    const inside = (each) => each.span && each.span[0] >= start && each.span[1] <= end;
+    return { start, end, word: cut.words.find((each) => each.span[0] === start && each.span[1] === end) ?? null,
       tokens: cut.tokens.filter(inside), characters: cut.characters.filter(inside) };
   });
 }
 
 /** @param {{start: number, end: number, word: any, tokens: any[], characters: any[]}} found */
 function block({ start, end, word, tokens, characters }) {
-  const place = (/** @type {any} */ each, /** @type {number} */ row) => ({ "grid-column": `${each.span[0] - start + 1} / ${each.span[1] - start + 1}`, "grid-row": row });
+  const place = (each, /** @type {number} */ row) => ({ "grid-column": `${each.span[0] - start + 1} / ${each.span[1] - start + 1}`, "grid-row": row });
   const name = tokens.map((token) => spoken(token)).join(", ");
   return h("li.block", { "aria-label": `${word ? spoken(word) : "outside words"}: ${name}`, style: { "--n": end - start } },
     word ? h("span.tile.of-word", { style: place(word, 1), "aria-hidden": "true" }, glyphs(word)) : null,
@@ -40,6 +40,6 @@ function block({ start, end, word, tokens, characters }) {
     characters.map((character) => h("span.tile.of-letter", { style: place(character, 3), "aria-hidden": "true" }, glyphs(character))));
 }
 
-function told(/** @type {any} */ token) {
+function told(token) {
   return `token ${token.id}: ${spoken(token)}, bytes ${hexBytes(token.bytes)}${token.group ? `, part of ${token.group.token}` : ""}`;
 }

@@ -3,6 +3,7 @@
 import { button, fill, h } from "../lib/dom.js";
 import { count, integer } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
+import { did } from "../parts/did.js";
 import { term } from "../parts/terms.js";
 
 export class Merging {
@@ -40,18 +41,18 @@ export class Merging {
   }
 
   /** Take what `merges` answers; the word with the longest history is shown. */
-  take(/** @type {any} */ found) {
+  take(found) {
     this.#found = found;
-    const length = (/** @type {any} */ word) => word.merges?.length ?? -1;
+    const length = (word) => word.merges?.length ?? -1;
     this.#stage.hidden = !found.words.length;
-    this.#choose(found.words.reduce((/** @type {number} */ best, /** @type {any} */ word, /** @type {number} */ i) => (length(word) > length(found.words[best]) ? i : best), 0));
+    this.#choose(found.words.reduce((/** @type {number} */ best, word, /** @type {number} */ i) => (length(word) > length(found.words[best]) ? i : best), 0));
   }
 
   /** Show the pieces after so many merges. */
   go(/** @type {number} */ at) {
     this.#at = Math.max(0, Math.min(this.#merges.length, at));
     this.#draw();
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "merge", at: this.#at, of: this.#merges.length } }));
+    did({ what: "merge", at: this.#at, of: this.#merges.length });
   }
 
   get #merges() {
@@ -61,7 +62,7 @@ export class Merging {
   #choose(/** @type {number} */ word) {
     this.#word = word;
     this.#at = 0;
-    fill(this.#words, this.#found.words.map((/** @type {any} */ each, /** @type {number} */ i) => button(glyphs(each), () => this.#choose(i), { "aria-pressed": String(i === word), "aria-label": spoken(each) })));
+    fill(this.#words, this.#found.words.map((each, /** @type {number} */ i) => button(glyphs(each), () => this.#choose(i), { "aria-pressed": String(i === word), "aria-label": spoken(each) })));
     if (this.#found.words.length) this.#draw();
     this.#changed();
   }
@@ -78,11 +79,11 @@ export class Merging {
       class: next && (i === next.index || i === next.index + 1) ? "coming" : last && i === last.index ? "grown" : "",
     }, glyphs(piece))));
     fill(this.#said, this.#sentence(word, next));
-    fill(this.#list, merges.map((/** @type {any} */ merge, /** @type {number} */ i) => h("li", { class: i < this.#at ? "" : "later" },
+    fill(this.#list, merges.map((merge, /** @type {number} */ i) => h("li", { class: i < this.#at ? "" : "later" },
       button([glyphs(merge.left), " + ", glyphs(merge.right), " → ", glyphs(merge), h("span.small.soft.number", {}, this.#rank(merge))], () => this.go(i + 1), { class: "plain", "aria-current": i === this.#at - 1 ? "step" : null }))));
   }
 
-  #rank(/** @type {any} */ merge) {
+  #rank(merge) {
     return this.#found.order === "place" ? `no. ${integer(merge.rank)}` : `score ${merge.rank}`;
   }
 
@@ -96,7 +97,7 @@ export class Merging {
 }
 
 /** The pieces of a word after so many of its merges. */
-function pieces(/** @type {any} */ word, /** @type {number} */ at) {
+function pieces(word, /** @type {number} */ at) {
   const row = [...word.symbols];
   for (const merge of (word.merges ?? []).slice(0, at)) row.splice(merge.index, 2, merge);
   return row;

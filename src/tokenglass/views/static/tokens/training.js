@@ -3,6 +3,7 @@
 import { button, fill, h } from "../lib/dom.js";
 import { count, integer } from "../lib/figures.js";
 import { glyphs } from "../lib/glyphs.js";
+import { did } from "../parts/did.js";
 import { textField } from "../parts/fields.js";
 import { Run } from "../parts/run.js";
 
@@ -59,9 +60,9 @@ export class Training {
         found.vocab_size < found.asked ? `It ends at ${integer(found.vocab_size)} tokens: no pair is left that stands in the text twice. ` : "",
         `It cuts its own text of ${count(found.n_bytes, "byte")} into ${count(found.n_tokens, "token")}; the model's tokenizer, trained on far more text, into ${integer(found.n_tokens_model)}.`),
       h("h3", {}, `The ${count(found.merges.length, "merge")} it learned, in order`),
-      h("ol.learned", {}, found.merges.slice(0, SHOWN).map((/** @type {any} */ merge) => h("li", { title: `joined ${merge.count} times` }, glyphs(merge.left), h("span.soft", {}, " + "), glyphs(merge.right), h("span.small.soft.number", {}, ` ${merge.count}×`)))),
+      h("ol.learned", {}, found.merges.slice(0, SHOWN).map((merge) => h("li", { title: `joined ${merge.count} times` }, glyphs(merge.left), h("span.soft", {}, " + "), glyphs(merge.right), h("span.small.soft.number", {}, ` ${merge.count}×`)))),
       found.merges.length > SHOWN ? h("p.note", {}, `and ${integer(found.merges.length - SHOWN)} more`) : null,
       h("div", {}, button("put it beside the model's tokenizer", () => this.#compare())));
-    document.dispatchEvent(new CustomEvent("tokenglass:did", { detail: { what: "trained", same: found.same } }));
+    did({ what: "trained", same: found.same });
   }
 }
