@@ -82,7 +82,7 @@ export class App extends HTMLElement {
     return h("header.frame", {},
       h("a.skip", { href: "#view", onclick: (/** @type {Event} */ event) => { event.preventDefault(); this.#main.focus(); } }, "to the content"),
       h("h1", {}, h("a", { href: "#explore" }, "tokenglass")),
-      h("span.model", {}, `${model.name} · ${model.precision}`),
+      h("bdi.model", {}, `${model.name} · ${model.precision}`),
       h("nav", { "aria-label": "views" }, h("ul", {}, this.#offered().map((entry) =>
         h("li", {}, h("a", { href: `#${entry.name}` }, entry.label))))),
       h("div.row", {}, fileMenu(this),

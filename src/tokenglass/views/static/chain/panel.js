@@ -89,9 +89,7 @@ export class ChainPanel extends HTMLElement {
     const next = place?.next ?? state.next;
     this.#drawHead(state);
     const rows = next.stages.length ? next.stages : [{ name: "model", params: {}, alive: next.vocab_size, removed: 0, changed: 0, mass_kept: 1, entropy_bits: next.entropy_bits }];
-    const focused = this.#stages.contains(document.activeElement) ? /** @type {HTMLElement} */ (document.activeElement).dataset.key : null;
     fill(this.#stages, rows.map((/** @type {any} */ stage, /** @type {number} */ index) => this.#stage(stage, index, rows)), this.#picker(state));
-    if (focused) /** @type {HTMLElement | null} */ (this.#stages.querySelector(`[data-key="${CSS.escape(focused)}"]`))?.focus();
     const open = rows.findIndex((/** @type {any} */ stage) => stage.name === this.#opened);
     fill(this.#columns, open > 0 ? stageTable(next, open) : null);
     fill(this.#warnings, state.config.warnings.map((/** @type {string} */ text) => h("p.note", {}, `⚠ ${text}`)),

@@ -71,22 +71,32 @@ export class TokenEntry {
   #look = latest(async () => {
     const token = this.#text;
     if (token === "") return void fill(this.#answer);
-    const { store, place } = this.#view;
+    const { app, store, place } = this.#view;
     try {
-      const found = await store.ask("lookup", { token, ...(place ? { position: place.index - 1 } : {}) });
-      if (token === this.#text) fill(this.#answer, account(found));
+      const { id, tokens } = await cut(app.backend, token);
+      const found = id === null ? null : await store.ask("lookup", { token: id, ...(place ? { position: place.index - 1 } : {}) });
+      if (token === this.#text) fill(this.#answer, found ? account(found) : several(tokens));
     } catch (error) {
-      const several = this.#mode === "type" ? await this.#several(token) : null;
-      fill(this.#answer, several ?? h("p.note", {}, /** @type {Error} */ (error).message));
+      fill(this.#answer, h("p.note", {}, /** @type {Error} */ (error).message));
     }
   }, 80);
+}
 
-  /** What a longer text would be cut into, before it is appended. */
-  async #several(/** @type {string} */ text) {
-    const found = await this.#view.app.backend.call("tokenize", { text, add_special_tokens: false }).catch(() => null);
-    if (!found) return null;
-    return h("p.note", {}, `${found.n_tokens} tokens: `, found.tokens.map((/** @type {any} */ token) => [glyphs(token), " "]));
-  }
+/** What a longer text is cut into. */
+function several(/** @type {any[]} */ tokens) {
+  return h("p.note", {}, `${tokens.length} tokens: `, tokens.map((token) => [glyphs(token), " "]));
+}
+
+/**
+ * The token that a text is, or the tokens that it is cut into; a backend that cannot cut looks texts up itself.
+ *
+ * @param {import("../lib/backend.js").Backend} backend @param {string} text
+ * @returns {Promise<{id: number | string | null, tokens: any[]}>}
+ */
+async function cut(backend, text) {
+  if (!backend.can("tokenize")) return { id: text, tokens: [] };
+  const { tokens } = await backend.call("tokenize", { text, add_special_tokens: false });
+  return { id: tokens.length === 1 ? tokens[0].id : null, tokens };
 }
 
 /** One token's way through the chain, in a sentence and a small table. */
@@ -108,10 +118,10 @@ export function account(/** @type {any} */ { row, account: way }) {
 }
 
 /** Ask about a text with and without a space before it, and take the likelier token of the two. */
-export async function lookUp(/** @type {any} */ store, /** @type {string} */ text) {
-  const asked = text.startsWith(" ") ? [text] : [` ${text}`, text];
-  const found = await Promise.allSettled(asked.map((token) => store.ask("lookup", { token })));
-  const known = found.filter((each) => each.status === "fulfilled").map((each) => /** @type {any} */ (each).value);
-  if (!known.length) throw /** @type {any} */ (found[0]).reason;
-  return known.sort((a, b) => a.row.rank - b.row.rank)[0];
+export async function lookUp(/** @type {import("../app.js").App} */ { backend, store }, /** @type {string} */ text) {
+  const asked = await Promise.all((text.startsWith(" ") ? [text] : [` ${text}`, text]).map((each) => cut(backend, each)));
+  const known = asked.filter(({ id }) => id !== null);
+  if (!known.length) throw new Error(`that is ${asked[0].tokens.length} tokens: ${asked[0].tokens.map((each) => each.token).join(" ")}; guess one`);
+  const found = await Promise.all(known.map(({ id }) => store.ask("lookup", { token: id })));
+  return found.sort((a, b) => a.row.rank - b.row.rank)[0];
 }

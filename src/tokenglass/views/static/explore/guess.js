@@ -57,7 +57,7 @@ export class GuessGame {
     const text = this.#input.value;
     if (text === "") return;
     try {
-      const { row } = await lookUp(this.#view.store, text);
+      const { row } = await lookUp(this.#view.app, text);
       this.guessed = row.id;
       this.#count(row);
       this.#tell(row);

@@ -9,7 +9,7 @@ export function exploreKeys(view) {
   const open = () => state() && !state().finish_reason && !view.guess.hides;
   return [
     { key: "Enter", label: "append best", foot: true, when: open, run: () => view.best() },
-    { key: "1-9", label: "append that", foot: true, when: open, run: (event) => view.pick(view.next.rows[Number(event.key) - 1]) },
+    { key: "1-9", label: "append that", foot: true, when: open, run: (event) => view.pick(view.choices[Number(event.key) - 1]) },
     { key: " ", label: "draw", foot: true, when: open, run: () => view.draw() },
     { key: "ArrowLeft", label: "move", foot: true, shown: "← →", run: () => view.text.move(-1) },
     { key: "ArrowRight", label: "move on", run: () => view.text.move(1) },
@@ -19,7 +19,7 @@ export function exploreKeys(view) {
     { key: "v", label: "tree", foot: true, run: () => view.tree.open() },
     { key: "w", label: "write on, or stop", when: () => open() && view.app.backend.can("play"), run: () => view.play.toggle() },
     { key: "r", label: "draw the last token again", when: () => state()?.last?.origin === "sampled", run: () => view.reroll() },
-    { key: "b", label: "branch", foot: true, when: () => view.pinned !== null || (view.place !== null), run: () => { view.pinned ??= view.place?.index ?? null; view.back(); } },
+    { key: "b", label: "branch", foot: true, when: () => view.anchor !== null, run: () => view.back() },
     { key: "/", label: "look up", foot: true, when: () => Boolean(state()), run: () => view.entry.ask("look") },
     { key: "t", label: "type a token", foot: true, when: () => Boolean(state()), run: () => view.entry.ask("type") },
     { key: "g", label: "guess", foot: true, run: () => view.guess.toggle() },

@@ -64,7 +64,7 @@ function candidateRow(shown, row, index, scale, chained) {
   const gone = row.removed_by !== null;
   const label = `${spoken(row)}, ${percent(row.p)}${chained ? `, ${percent(row.p_final)} after the chain` : ""}`;
   const pick = h("button.token", {
-    type: "button", "aria-label": `append ${label}`,
+    type: "button", "data-key": `row ${index}`, "aria-label": `append ${label}`,
     onclick: () => shown.onPick(row), onfocus: () => shown.onDetails(row),
   }, glyphs(row));
   return {

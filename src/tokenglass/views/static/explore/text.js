@@ -1,6 +1,6 @@
 /** The text, token by token: what is hovered, focused or pressed tells which gap the rest of the page explains. */
 
-import { fill, h } from "../lib/dom.js";
+import { h } from "../lib/dom.js";
 import { bits, percent } from "../lib/figures.js";
 import { hexBytes, joined, prose, spoken } from "../lib/glyphs.js";
 
@@ -16,7 +16,7 @@ export class TextStrip extends HTMLElement {
   /** @type {number | null} */
   #pinned = null;
   #timer = 0;
-  #strip = h("div.strip", { role: "group", "aria-label": "the text, token by token; arrow keys move along it" });
+  #strip = h("div.strip", { role: "group", tabindex: "-1", "aria-label": "the text, token by token; arrow keys move along it" });
 
   connectedCallback() {
     if (this.firstChild) return;
@@ -33,13 +33,15 @@ export class TextStrip extends HTMLElement {
   /** @param {any} state @param {boolean} marks whether ids and bytes stand below each token */
   draw(state, marks) {
     const hadFocus = this.#strip.contains(document.activeElement);
-    this.#tokens = state.tokens;
+    const kept = this.#strip.classList.contains("marks") === marks ? common(this.#tokens, state.tokens) : 0;
+    this.#tokens = state.tokens.map((/** @type {any} */ token) => ({ ...token }));  // rows get their surprisal later
     this.#strip.classList.toggle("marks", marks);
     this.#strip.classList.toggle("dots", marks);
     const fresh = state.tokens.length - 1;
-    const drawn = joined(state.tokens, (token, index) => this.#token(token, index, marks, index === fresh && !token.is_prompt));
-    fill(this.#strip, drawn, h("span.caret", { "aria-hidden": "true" }));
-    if (hadFocus) this.#focus(fresh);
+    for (const child of [...this.#strip.children]) if (!(firstIndex(child) < kept)) child.remove();
+    const drawn = joined(state.tokens.slice(kept), (token, index) => this.#token(token, kept + index, marks, kept + index === fresh && !token.is_prompt));
+    this.#strip.append(...drawn, h("span.caret", { "aria-hidden": "true" }));
+    if (hadFocus) this.#strip.focus({ preventScroll: true });  // on no token: the page is about the end again
     this.mark(this.#pinned !== null && this.#pinned < this.#tokens.length ? this.#pinned : null);
   }
 
@@ -64,7 +66,7 @@ export class TextStrip extends HTMLElement {
 
   /** Move the focus along the text. */
   move(/** @type {number} */ by) {
-    const at = this.#focusedIndex() ?? this.#pinned ?? this.#tokens.length;
+    const at = this.focusedIndex ?? this.#pinned ?? this.#tokens.length;
     this.#focus(Math.max(0, Math.min(this.#tokens.length - 1, at + by)));
   }
 
@@ -96,7 +98,8 @@ export class TextStrip extends HTMLElement {
     return found ? Number(/** @type {HTMLElement} */ (found).dataset.index) : null;
   }
 
-  #focusedIndex() {
+  /** The token that has the focus, or null. */
+  get focusedIndex() {
     const at = /** @type {HTMLElement | null} */ (document.activeElement);
     return at && this.#strip.contains(at) && at.dataset.index !== undefined ? Number(at.dataset.index) : null;
   }
@@ -128,6 +131,21 @@ export class TextStrip extends HTMLElement {
   #tell(/** @type {string} */ name, /** @type {number | null} */ index) {
     this.dispatchEvent(new CustomEvent(name, { detail: index }));
   }
+}
+
+/** How many tokens at the beginning may stay as they are drawn; never half of a character. @param {any[]} before @param {any[]} after */
+function common(before, after) {
+  const same = (/** @type {any} */ a, /** @type {any} */ b) => b && a.id === b.id && a.node === b.node && a.surprisal_bits === b.surprisal_bits && a.group?.last === b.group?.last;
+  let kept = 0;
+  while (kept < after.length && same(after[kept], before[kept])) kept++;
+  while (kept > 0 && after[kept - 1].group && after[kept - 1].group.last >= kept) kept--;
+  return kept;
+}
+
+/** Index of the first token in a child of the strip; NaN for the caret. */
+function firstIndex(/** @type {Element} */ child) {
+  const token = /** @type {HTMLElement | null} */ (child.matches(".tok") ? child : child.querySelector(".tok"));
+  return Number(token?.dataset.index ?? NaN);
 }
 
 /** Underline in hundredths of an em: nothing for what was expected, thick for what was not. */

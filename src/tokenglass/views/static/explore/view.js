@@ -9,7 +9,7 @@ import { isAbort } from "../lib/backend.js";
 import { button, fill, h, sheet } from "../lib/dom.js";
 import { count, percent } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
-import { latest } from "../lib/latest.js";
+import { afterPaint, latest } from "../lib/latest.js";
 import { drawCurve } from "./curve.js";
 import { GuessGame } from "./guess.js";
 import { TokenEntry } from "./entry.js";
@@ -92,6 +92,16 @@ export class Explore extends HTMLElement {
 
   // -------------------------------------------------------------------------------------------- moves
 
+  /** The token before which moves begin: pressed or focused. Where the pointer merely rests does not count. */
+  get anchor() {
+    return this.pinned ?? this.text.focusedIndex;
+  }
+
+  /** The rows that keys choose from. */
+  get choices() {
+    return (this.anchor === this.place?.index ? this.next : this.store.state.next).rows;
+  }
+
   /** Append a row of the table that is shown; at an earlier place that begins a branch there. */
   async pick(/** @type {any} */ row) {
     if (row && await this.back()) await this.store.act("step", { token: row.id });
@@ -100,7 +110,7 @@ export class Explore extends HTMLElement {
   async best() {
     this.play.stop();
     const { pick, rows } = this.store.state.next;
-    if (this.place) return this.pick(this.next.rows[0]);
+    if (this.anchor !== null) return this.pick(this.choices[0]);
     if (pick && pick.origin === "greedy") return this.store.act("step");
     return this.pick([...rows].sort((a, b) => b.p_final - a.p_final)[0]);
   }
@@ -131,7 +141,7 @@ export class Explore extends HTMLElement {
   /** Go back to before the token that is looked at; what stood there stays as a branch. */
   async back() {
     this.play.stop();
-    const at = this.pinned;
+    const at = this.anchor;
     this.pinned = this.place = null;
     this.text.mark(null);
     if (at === null) return true;
@@ -173,6 +183,7 @@ export class Explore extends HTMLElement {
   #wire() {
     this.store.addEventListener("state", (/** @type {any} */ event) => this.#arrived(event.detail));
     this.store.addEventListener("failed", (/** @type {any} */ event) => this.#failed(event.detail));
+    this.store.addEventListener("working", () => this.store.state && this.drawTools());
     this.text.addEventListener("look", (/** @type {any} */ event) => this.#look(event.detail ?? this.pinned));
     this.text.addEventListener("pin", (/** @type {any} */ event) => this.#pin(event.detail));
     this.text.addEventListener("edit", () => this.edit());
@@ -210,6 +221,10 @@ export class Explore extends HTMLElement {
   /** @param {{op: string, error: any}} detail */
   #failed({ op, error }) {
     if (op === "set") return;  // said by the control that caused it
+    if (error.name === "NoSession" && this.store.state) {  // the server let it go, or began anew: the text is still here
+      this.store.open({ ids: this.store.state.tokens.map((/** @type {any} */ each) => each.id) });
+      return;
+    }
     if (op === "open" && !this.editor.hidden) this.editor.problem(error.message);
     else this.#fail(error);
   }
@@ -223,12 +238,13 @@ export class Explore extends HTMLElement {
   #pin(/** @type {number | null} */ index) {
     this.pinned = index;
     this.text.mark(index);
+    this.drawTable();
     this.#look(index);
   }
 
   /** Show what the model expected where a token stands. */
   #look = latest(async (/** @type {number | null} */ index) => {
-    if (index === (this.place?.index ?? null)) return this.drawTable();
+    if (index === (this.place?.index ?? null)) return;
     if (index === null || index === 0) {
       this.place = null;
       return this.drawTable();
@@ -237,6 +253,7 @@ export class Explore extends HTMLElement {
       const found = await this.store.ask("at", { position: index - 1, n: this.store.rows });
       this.place = { index, next: found.next, came: found.came };
       this.drawTable();
+      this.app.refreshKeys();
     } catch (error) {
       if (!isAbort(error)) this.#fail(/** @type {any} */ (error));
     }
@@ -249,23 +266,23 @@ export class Explore extends HTMLElement {
     if (!state) return;
     const hidden = this.guess.hides && !this.place;
     fill(this.#heading, this.#title(state), hidden ? null : h("p.note", {}, facts(this.next)));
-    this.chain.draw(state, this.place);
+    this.#chainLater();
     this.chain.classList.toggle("guessing", hidden);
     this.#table.hidden = this.#detail.hidden = this.#under.hidden = hidden;
     if (hidden) {
       this.#curve.hidden = true;
       return;
     }
-    const focused = this.#table.contains(document.activeElement) ? /** @type {any} */ (document.activeElement).closest("tr")?.dataset.token : null;
     fill(this.#table, state.finish_reason && !this.place ? ended(state) : nextTable({
       next: this.next, ghost: this.place ? null : this.ghost, mark: this.#mark(), zoom: this.zoom,
       onPick: (row) => this.pick(row), onDetails: (row) => fill(this.#detail, details(row)),
     }));
-    if (focused) /** @type {HTMLElement | null} */ (this.#table.querySelector(`tr[data-token="${focused}"] button`) ?? this.#table.querySelector("tr button"))?.focus();
     fill(this.#detail, details(this.place?.came ?? this.next.rows[0]));
     this.#drawUnder();
     this.drawCurve();
   }
+
+  #chainLater = afterPaint(() => this.chain.draw(this.store.state, this.place));
 
   #mark() {
     if (this.place) return this.place.came && { id: this.place.came.id, why: "came" };
@@ -328,11 +345,12 @@ export class Explore extends HTMLElement {
     fill(this.#tools,
       can("open") && can("tokenize") ? button("edit the text", () => this.edit()) : null,
       button("undo", () => this.undo(), { disabled: !state.can_undo, onpointerenter: threat(1), onpointerleave: threat(0), onfocus: threat(1), onblur: threat(0) }),
-      button(state.redo_token ? ["redo ", glyphs(state.redo_token)] : "redo", () => this.store.act("redo"), { disabled: !state.can_redo }),
-      can("play") ? button(this.play.on ? "stop" : "write on", () => this.play.toggle(), { "aria-pressed": String(this.play.on), disabled: Boolean(state.finish_reason) }) : null,
+      button(state.redo_token ? ["redo ", glyphs(state.redo_token)] : "redo", () => this.store.act("redo"), { "data-key": "redo", disabled: !state.can_redo }),
+      can("play") ? button(this.play.on ? "stop" : "write on", () => this.play.toggle(), { "data-key": "play", "aria-pressed": String(this.play.on), disabled: Boolean(state.finish_reason) }) : null,
       button("spaces, ids, bytes", () => this.toggleMarks(), { "aria-pressed": String(this.marks) }),
       button("guess first", () => this.guess.toggle(), { "aria-pressed": String(this.guess.on) }),
       shelf.length ? this.#earlier(shelf) : null,
+      this.store.busy ? h("span.busy", {}, "reading …") : null,
       h("span.note.push", {}, `${count(state.tokens.length, "token")}${!(state.step_ms >= 1) ? "" : ` · ${Math.round(state.step_ms)} ms`}`));
   }
 

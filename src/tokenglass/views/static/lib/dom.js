@@ -36,13 +36,19 @@ export function svg(tag, props = {}, ...children) {
 }
 
 /**
- * Put children in place of what an element holds.
+ * Put children in place of what an element holds. What had the focus keeps it, if something with its `data-key`, or
+ * else its text, is there again.
  *
  * @param {Element} element
  * @param {...Child} children
  */
 export function fill(element, ...children) {
+  const focused = /** @type {HTMLElement | null} */ (element.contains(document.activeElement) ? document.activeElement : null);
   element.replaceChildren(...nodes(children));
+  if (focused && focused !== element) {
+    const candidates = /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("button, input, select, a, [tabindex]"));
+    [...candidates].find((each) => (each.dataset.key ?? each.textContent) === (focused.dataset.key ?? focused.textContent))?.focus();
+  }
   return element;
 }
 

@@ -1,6 +1,8 @@
-/** Work that is asked for faster than it is done: one run at a time, and then the latest wish. */
+/** Work that is asked for faster than it is done. */
 
 /**
+ * One run at a time, and then the latest wish.
+ *
  * @template {any[]} A
  * @param {(...args: A) => Promise<void>} work
  * @param {number} [rest] milliseconds without a new wish before it begins
@@ -28,5 +30,23 @@ export function latest(work, rest = 0) {
     clearTimeout(timer);
     if (rest) timer = setTimeout(begin, rest);
     else begin();
+  };
+}
+
+/**
+ * Drawing that may wait until what matters more is on the screen; many wishes are one.
+ *
+ * @param {() => void} work
+ * @returns {() => void}
+ */
+export function afterPaint(work) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    requestAnimationFrame(() => setTimeout(() => {
+      waiting = false;
+      work();
+    }));
   };
 }

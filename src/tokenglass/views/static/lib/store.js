@@ -46,7 +46,7 @@ export class SessionStore extends EventTarget {
 
   #shelve(/** @type {any} */ before) {
     if (!before) return;
-    if (before.tree.nodes.length > 1) this.shelf = [{ session: before.session, text: before.text }, ...this.shelf].slice(0, SHELF);
+    if (before.tree.nodes.length > 1) this.shelf = [shelved(before), ...this.shelf].slice(0, SHELF);
     else this.#backend.call("close", { session: before.session }).catch(() => {});
   }
 
@@ -59,7 +59,7 @@ export class SessionStore extends EventTarget {
   reopen(/** @type {string} */ session) {
     return this.#queue("state", () => ({ session, n: this.rows }), (before) => {
       this.shelf = this.shelf.filter((each) => each.session !== session);
-      if (before) this.shelf.unshift({ session: before.session, text: before.text });
+      if (before) this.shelf.unshift(shelved(before));
     });
   }
 
@@ -146,4 +146,9 @@ export class SessionStore extends EventTarget {
     if (state.config?.given) this.config = state.config.given;
     this.dispatchEvent(new CustomEvent("state", { detail: { op, state, before } }));
   }
+}
+
+/** A text on the shelf, in its safe display form. */
+function shelved(/** @type {any} */ { session, tokens }) {
+  return { session, text: tokens.map((/** @type {any} */ each) => each.token).join("").replaceAll("·", " ") };
 }

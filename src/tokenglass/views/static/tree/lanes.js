@@ -26,7 +26,7 @@ export function drawLanes(laid, use) {
 /** @param {any} node @param {any} child */
 function edge(node, child) {
   const [x1, y1, x2, y2] = [node.x + MIDDLE, middle(node), child.x + MIDDLE, middle(child)];
-  const on = child.row.on_path ? ".on" : "";
+  const on = (child.row.on_path ? ".on" : "") + (node.hidden ? ".gap" : "");
   if (y1 === y2) return svg(`path${on}`, { d: `M${x1} ${y1}H${x2}` });
   const turn = x2 - 16;
   return svg(`path${on}`, { d: `M${x1} ${y1}H${turn - 8}Q${turn} ${y1} ${turn} ${y1 + 8}V${y2 - 8}Q${turn} ${y2} ${turn + 8} ${y2}H${x2}` });
@@ -45,19 +45,19 @@ function placeOf(node, laid, use) {
   const state = [row.node === laid.here ? "here" : "", row.on_path ? "on" : "", node.diverges ? "diverges" : "", unsure ? "unsure" : "", row.ended ? "ended" : ""].join(" ");
   return h("div.place", {
     role: "treeitem", tabindex: row.node === use.at ? "0" : "-1", "data-node": row.node, class: state,
-    "aria-level": (row.depth ?? 0) + 1, "aria-selected": String(row.node === laid.here), "aria-expanded": node.children.length > 1 || node.hidden ? String(!node.hidden) : null,
-    "aria-label": described(node), title: described(node),
+    "aria-level": (row.depth ?? 0) + 1, "aria-selected": String(row.node === laid.here), "aria-expanded": node.children.length > 1 ? String(node.shown.length > 0) : null,
+    title: described(node),
     style: { "--x": `${node.x}px`, "--y": `${node.lane * LANE}px`, "--size": `${Math.round(7 + 15 * Math.sqrt(Math.max(0, p)))}px` },
     onclick: () => use.onGo(row.node), ondblclick: () => use.onFold(row.node), onfocus: () => use.onFocus(row.node),
   }, h("i.disc", { "data-ramp": rampOf(p) }), prompt ? h("span.soft", {}, "prompt") : glyphs(row),
-  row.name ? h("b.name", {}, row.name) : null,
+  row.name ? h("bdi.name", {}, row.name) : null,
   row.count > 1 ? h("span.count", {}, `×${row.count}`) : null,
   node.hidden ? h("span.count", {}, `+${node.hidden}`) : null);
 }
 
 function described(/** @type {any} */ node) {
   const { row } = node;
-  if (row.token === undefined) return "the prompt";
-  const facts = [spoken(row), `${percent(row.p_final)}`, bits(row.entropy_bits) + " open there", row.origin, row.name ? `named ${row.name}` : "", row.count > 1 ? `${row.count} samples` : "", row.ended ? `ended: ${row.finish_reason}` : "", node.hidden ? `${node.hidden} folded away` : ""];
+  if (row.token === undefined) return "prompt";
+  const facts = [spoken(row), `${percent(row.p_final)}`, bits(row.entropy_bits) + " open there", row.origin, row.name ? `named ${row.name}` : "", row.count > 1 ? `${row.count} samples` : "", row.ended ? `ended: ${row.finish_reason}` : "", node.hidden ? `${node.hidden} more not drawn` : ""];
   return facts.filter(Boolean).join(", ");
 }

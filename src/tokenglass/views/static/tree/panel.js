@@ -5,6 +5,7 @@ import { button, fill, h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
 import { count, percent } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
+import { afterPaint } from "../lib/latest.js";
 import { drawLanes, LANE } from "./lanes.js";
 import { layout } from "./layout.js";
 import { sideBySide } from "./side.js";
@@ -55,9 +56,11 @@ export class TreePanel extends HTMLElement {
     this.#error.hidden = true;
     const moved = ["open", "step", "play", "undo", "redo", "goto"].includes(op);
     if (moved || !state.tree.nodes.some((/** @type {any} */ node) => node.node === this.#at)) this.#at = state.node;
-    this.draw();
+    this.#later();
     this.#tell(op, state);
   }
+
+  #later = afterPaint(() => this.draw());
 
   #tell(/** @type {string} */ op, /** @type {any} */ state) {
     if (op === "expand" && state.expansion) announce(`unfolded ${count(state.expansion.n_new, "place")}, ${percent(state.expansion.covered)} of all continuations`);
@@ -146,7 +149,7 @@ export class TreePanel extends HTMLElement {
   #key(/** @type {KeyboardEvent} */ event) {
     const node = this.#laid.byId.get(this.#at);
     if (!node) return;
-    const to = { ArrowLeft: node.row.parent, ArrowRight: node.shown[0]?.row.node, ArrowDown: this.#laid.below(node, 1), ArrowUp: this.#laid.below(node, -1), Home: 0 }[event.key];
+    const to = { ArrowLeft: node.from?.row.node, ArrowRight: node.shown[0]?.row.node, ArrowDown: this.#laid.below(node, 1), ArrowUp: this.#laid.below(node, -1), Home: 0 }[event.key];
     if (to !== undefined && to !== null) this.#focus(to);
     else if (event.key === "Enter") this.#go(this.#at);
     else if (event.key === " " || event.key === "-" || event.key === "+") this.#fold(this.#at);
