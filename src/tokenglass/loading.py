@@ -28,27 +28,33 @@ def load(
     revision: str | None = None,
     threads: int | None = None,
     add_prefix_space: bool | None = None,
+    tokenizer: str | Path | Tokenizer | None = None,
 ) -> Model:
     """A model, ready to run; fetched once where it is not on this disk yet.
 
     Args:
         source: "smollm2" (the embedded default), a Hugging Face id such as "gpt2", a folder with config.json,
-            safetensors and a tokenizer, or a .gguf file.
-        engine: None picks "onnx", the native engine.
+            safetensors and a tokenizer, a .gguf file, or the address of a model server such as
+            "http://127.0.0.1:8000/v1#model".
+        engine: None picks "onnx", the native engine, and "server" for an address. "server" with a .gguf file
+            starts a llama.cpp server for it, which ends with the model.
         precision: "exact" computes with float32 activations; "fast" rounds them to int8 inside matrices that
             are stored in blocks, and is refused for models that have none.
         revision: branch, tag or commit of a Hugging Face id.
         threads: of the computation; None takes every core this process may use.
         add_prefix_space: put a space before the text, as some tokenizers do; None takes the model's own.
+        tokenizer: of the model behind an address, as for `load_tokenizer`; None takes the server's own, which
+            llama.cpp's server alone says enough of.
 
     Raises:
         ModelNotFound: no such model here, and it could not be fetched.
-        ModelUnsupported: the native engine would not compute it faithfully.
+        ModelUnsupported: the engine would not compute it faithfully.
+        RemoteError: a server cannot be reached, or failed.
         Unsupported: an engine that this version does not have.
     """
-    if engine not in (None, "onnx"):
-        if engine not in ("hf", "server"):
-            raise ValueError(f"engine must be 'onnx', 'hf' or 'server', got {engine!r}")
+    if engine not in (None, "onnx", "hf", "server"):
+        raise ValueError(f"engine must be 'onnx', 'hf' or 'server', got {engine!r}")
+    if engine == "hf":
         raise Unsupported(f"engine={engine!r}", "this version has the native engine only; leave it out")
     if precision not in ("exact", "fast"):
         raise ValueError(f"precision must be 'exact' or 'fast', got {precision!r}")
@@ -56,11 +62,50 @@ def load(
         raise ValueError(f"threads must be a whole number in [1, 1024], got {threads!r}")
     if not isinstance(source, str | Path):
         raise TypeError(f"source must be a name or a path, got {source!r}")
+    if engine == "server" or is_address(source):
+        return _load_server(source, engine, precision, revision, threads, add_prefix_space, tokenizer)
+    if tokenizer is not None:
+        raise ValueError("tokenizer goes with the address of a server; other models bring their own")
     from tokenglass.models import resolve
 
     files = resolve(str(source), revision=revision)
     load_files = _load_gguf if files.gguf else _load_folder
     return load_files(files, precision, threads, add_prefix_space)
+
+
+def is_address(source: str | Path) -> bool:
+    """Whether a source is the address of a server rather than a name or a path."""
+    return str(source).lower().startswith(("http://", "https://"))
+
+
+def _load_server(
+    source: str | Path,
+    engine: EngineName | None,
+    precision: Precision,
+    revision: str | None,
+    threads: int | None,
+    add_prefix_space: bool | None,
+    tokenizer: str | Path | Tokenizer | None,
+) -> Model:
+    """A model behind a server that is there, or behind one that is started for a file."""
+    from tokenglass import connecting
+
+    remote = is_address(source)
+    if engine == "onnx":
+        raise ValueError("an address goes with engine='server'; leave engine out")
+    if precision != "exact" or (remote and (threads is not None or revision is not None)):
+        raise ValueError("precision, threads and revision are settled by the server; leave them out")
+    if not remote and (tokenizer is not None or add_prefix_space is not None):
+        raise ValueError("a .gguf file brings its own tokenizer; leave tokenizer and add_prefix_space out")
+    if not remote:
+        from tokenglass.models import resolve
+
+        return connecting.serve(resolve(str(source), revision=revision), threads)
+    if isinstance(tokenizer, str | Path):
+        tokenizer = load_tokenizer(tokenizer, add_prefix_space=add_prefix_space)
+    elif add_prefix_space is not None:
+        raise ValueError("add_prefix_space goes with a tokenizer that is named")
+    return connecting.connect(str(source), tokenizer)
 
 
 def load_tokenizer(
