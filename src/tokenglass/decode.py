@@ -14,6 +14,7 @@ from tokenglass.asking import again, cut_by, ids_of
 from tokenglass.chain import Plan
 from tokenglass.config import GenerationConfig
 from tokenglass.engines.base import Engine
+from tokenglass.errors import RemoteError
 from tokenglass.reading.limits import Limits
 from tokenglass.reading.paths import Path, Reader, Reading
 from tokenglass.recording import piece
@@ -52,6 +53,25 @@ def decode_samples(
         yield pen.sample, step
 
 
+def decode_all(
+    engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], plan: Plan
+) -> tuple[Written, ...]:
+    """All texts that a plan asks for, written to their ends.
+
+    Raises:
+        RemoteError: a server failed; its `partial` holds the texts as far as they came.
+    """
+    n = plan.config["num_return_sequences"]
+    steps: list[list[Step]] = [[] for _ in range(n)]
+    try:
+        for sample, step in decode_samples(engine, vocabulary, prompt_ids, plan, n):
+            steps[sample].append(step)
+    except RemoteError as error:
+        error.partial = tuple(written(each, "error") for each in steps if each)
+        raise
+    return tuple(written(each) for each in steps)
+
+
 def write(pens: Sequence[Pen]) -> Iterator[tuple[Pen, Step]]:
     """Let several pens write side by side until all have ended; yields each with its latest step."""
     while writing := [pen for pen in pens if pen.finish_reason is None]:
@@ -67,8 +87,8 @@ def write(pens: Sequence[Pen]) -> Iterator[tuple[Pen, Step]]:
 
 
 def _choose(pens: Sequence[Pen], writing: Sequence[Pen], readings: Sequence[Reading]) -> list[Choice]:
-    for reading in readings:
-        reading.ledger.require_alive(len(reading.path.ids))
+    for pen, reading in zip(writing, readings, strict=True):
+        reading.require_choice(pen.selector)
     picks = writing[0].selector
     if not isinstance(picks, TorchDraw):
         pairs = zip(writing, readings, strict=True)
@@ -165,11 +185,11 @@ def limits_of(config: GenerationConfig) -> Limits:
     )
 
 
-def written(steps: Sequence[Step]) -> Written:
-    """Steps as one finished sequence."""
+def written(steps: Sequence[Step], stopped: FinishReason = "cancelled") -> Written:
+    """Steps as one sequence; `stopped` says why it ends where no step does."""
     return Written(
         ids=tuple(step.id for step in steps),
         text="".join(step.text for step in steps),
         steps=tuple(steps),
-        finish_reason=(steps[-1].finish_reason if steps else None) or "cancelled",
+        finish_reason=(steps[-1].finish_reason if steps else None) or stopped,
     )

@@ -21,6 +21,8 @@ value given. Every message is one line: the cause, then what to do next.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class TokenglassError(Exception):
     """Base of all errors raised on purpose; its text is one line for a person."""
@@ -64,7 +66,14 @@ class ContextOverflow(EngineError):
 
 
 class RemoteError(EngineError):
-    """A model server failed, or answered something that cannot be true."""
+    """A model server failed, or answered something that cannot be true.
+
+    Attributes:
+        partial: the sequences written before it failed, each with the finish reason "error"; empty where none
+            was.
+    """
+
+    partial: tuple[Any, ...] = ()
 
 
 class Unsupported(TokenglassError):

@@ -6,14 +6,14 @@ Every new place is recorded as any step is; the session stays where it stands, b
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tokenglass.decode import write
+from tokenglass.errors import Unsupported
 from tokenglass.reading.paths import Reading
-from tokenglass.types import Node, Step
+from tokenglass.types import NextTokens, Node, Step
 from tokenglass.types.growth import Expansion, Play, Samples
 
 if TYPE_CHECKING:
@@ -68,6 +68,21 @@ def expand(
     return Expansion(here, leaves, shares, float(sum(shares)), len(session.tree) - before, stopped)
 
 
+def _is_undecided(table: NextTokens, entropy: float | None) -> bool:
+    """Whether the entropy is at least so many bits.
+
+    Raises:
+        Unsupported: a server lists too few tokens to say.
+    """
+    least, most = table.entropy_bounds
+    if entropy is not None and least < entropy <= most:
+        raise Unsupported(
+            f"pausing at {entropy} bits of entropy",
+            f"the server lists too few tokens: the entropy lies between {least:.2f} and {most:.2f} bits",
+        )
+    return entropy is not None and least >= entropy
+
+
 def _check(depth: int, mass: float | None, p: float | None, limit: int) -> None:
     for name, value in (("depth", depth), ("limit", limit)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -89,16 +104,20 @@ def _children(
     reading: Reading, share: float, mass: float | None, least: float | None
 ) -> list[tuple[int, float]]:
     """(id, probability) of the children to unfold, likeliest first."""
-    scores = reading.row.scores
-    probs = reading.row.moments.probs(scores)
-    order = np.argsort(-scores, kind="stable")
-    order = order[probs[order] > 0.0]
+    ids, probs, others = reading.alive()
+    n = len(ids)
     if mass is not None:
-        before = np.cumsum(probs[order]) - probs[order]
-        order = order[before < mass]
+        n = int(np.count_nonzero(np.cumsum(probs) - probs < mass))
+    is_cut = mass is not None and float(probs.sum()) >= mass
     if least is not None:
-        order = order[share * probs[order] >= least]
-    return [(int(i), float(probs[i])) for i in order]
+        n = min(n, int(np.count_nonzero(share * probs >= least)))
+        is_cut = is_cut or share * others < least
+    if others > 0.0 and not is_cut:
+        raise Unsupported(
+            "unfolding beyond the tokens that the server lists",
+            f"they hold {float(probs.sum()):.1%}; ask for less mass, or for a p above {share * others:.2g}",
+        )
+    return [(int(i), float(p)) for i, p in zip(ids[:n], probs[:n], strict=True)]
 
 
 def sample(session: Session, n: int, *, max_new_tokens: int = 20) -> Samples:
@@ -167,11 +186,11 @@ def play(
         if session.finish_reason is not None:
             return Play(tuple(steps), session.finish_reason, f"the text ended: {session.finish_reason}")
         table = session.next
-        if table.entropy_bits >= (inf if entropy is None else entropy):
-            return Play(tuple(steps), "entropy", f"entropy {table.entropy_bits:.2f} bits")
+        if _is_undecided(table, entropy):
+            return Play(tuple(steps), "entropy", f"entropy {table.entropy_bounds[0]:.2f} bits")
         for token_id in watched:
             row = table.lookup(token_id)
-            if row.rank <= top:
+            if row.rank is not None and row.rank <= top:
                 return Play(tuple(steps), "watched", f"{row.text} is at rank {row.rank} with {row.p:.2%}")
         step = session.step()
         assert isinstance(step, Step)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tokenglass import tokenizer as tokenizers
 from tokenglass.engines.base import Engine
-from tokenglass.errors import ModelDamaged, ModelUnsupported, Unsupported
+from tokenglass.errors import ModelDamaged, ModelUnsupported
 
 if TYPE_CHECKING:
     from tokenglass.files.layout import ModelFiles
@@ -32,14 +32,18 @@ def load(
     add_prefix_space: bool | None = None,
     dtype: Dtype | None = None,
     device: str | None = None,
+    tokenizer: str | Path | Tokenizer | None = None,
 ) -> Model:
     """A model, ready to run; fetched once where it is not on this disk yet.
 
     Args:
         source: "smollm2" (the embedded default), a Hugging Face id such as "gpt2", a folder with config.json,
-            safetensors and a tokenizer, or a .gguf file.
-        engine: "onnx", the native engine; "hf", any causal model of transformers. None takes the native one,
-            and "hf" for models that it does not know, where that extra is installed.
+            safetensors and a tokenizer, a .gguf file, or the address of a model server such as
+            "http://127.0.0.1:8000/v1#model".
+        engine: "onnx", the native engine; "hf", any causal model of transformers; "server", for an address,
+            or for a .gguf file, for which a llama.cpp server is started that ends with the model. None takes
+            "server" for an address, else the native one, and "hf" for models that it does not know, where
+            that extra is installed.
         precision: "exact" computes with float32 activations; "fast" rounds them to int8 inside matrices that
             are stored in blocks, and is refused for models that have none.
         revision: branch, tag or commit of a Hugging Face id.
@@ -49,16 +53,22 @@ def load(
             "auto", the one the weights are stored in.
         device: of "hf": "cpu", "cuda", "cuda:1", "mps"; None takes CUDA where there is one. Naming a dtype or
             a device asks for "hf".
+        tokenizer: of the model behind an address, as for `load_tokenizer`; None takes the server's own, which
+            llama.cpp's server alone says enough of.
 
     Raises:
         ModelNotFound: no such model here, and it could not be fetched.
         ModelUnsupported: the engine would not compute it faithfully.
-        MissingDependency: engine "hf" without its packages.
-        Unsupported: an engine that this version does not have.
+        MissingDependency: an engine without its packages.
+        RemoteError: a server cannot be reached, or failed.
     """
     if engine is None and (dtype is not None or device is not None):
         engine = "hf"
     _check_arguments(source, engine, precision, threads, dtype, device)
+    if engine == "server" or is_address(source):
+        return _load_server(source, engine, precision, revision, threads, add_prefix_space, tokenizer)
+    if tokenizer is not None:
+        raise ValueError("tokenizer goes with the address of a server; other models bring their own")
     from tokenglass.models import resolve
 
     files = resolve(str(source), revision=revision)
@@ -83,8 +93,6 @@ def _check_arguments(
 ) -> None:
     if engine not in (None, *ENGINES):
         raise ValueError(f"engine must be 'onnx', 'hf' or 'server', got {engine!r}")
-    if engine == "server":
-        raise Unsupported(f"engine={engine!r}", "this version has 'onnx' and 'hf'")
     if precision not in ("exact", "fast"):
         raise ValueError(f"precision must be 'exact' or 'fast', got {precision!r}")
     if engine == "hf" and precision == "fast":
@@ -101,6 +109,41 @@ def _check_arguments(
         raise ValueError(f"threads must be a whole number in [1, 1024], got {threads!r}")
     if not isinstance(source, str | Path):
         raise TypeError(f"source must be a name or a path, got {source!r}")
+
+
+def is_address(source: str | Path) -> bool:
+    """Whether a source is the address of a server rather than a name or a path."""
+    return str(source).lower().startswith(("http://", "https://"))
+
+
+def _load_server(
+    source: str | Path,
+    engine: EngineName | None,
+    precision: Precision,
+    revision: str | None,
+    threads: int | None,
+    add_prefix_space: bool | None,
+    tokenizer: str | Path | Tokenizer | None,
+) -> Model:
+    """A model behind a server that is there, or behind one that is started for a file."""
+    from tokenglass import connecting
+
+    remote = is_address(source)
+    if engine == "onnx":
+        raise ValueError("an address goes with engine='server'; leave engine out")
+    if precision != "exact" or (remote and (threads is not None or revision is not None)):
+        raise ValueError("precision, threads and revision are settled by the server; leave them out")
+    if not remote and (tokenizer is not None or add_prefix_space is not None):
+        raise ValueError("a .gguf file brings its own tokenizer; leave tokenizer and add_prefix_space out")
+    if not remote:
+        from tokenglass.models import resolve
+
+        return connecting.serve(resolve(str(source), revision=revision), threads)
+    if isinstance(tokenizer, str | Path):
+        tokenizer = load_tokenizer(tokenizer, add_prefix_space=add_prefix_space)
+    elif add_prefix_space is not None:
+        raise ValueError("add_prefix_space goes with a tokenizer that is named")
+    return connecting.connect(str(source), tokenizer)
 
 
 def load_tokenizer(

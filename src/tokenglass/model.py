@@ -15,8 +15,9 @@ from tokenglass import config as configuration
 from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.chain import plan as make_plan
-from tokenglass.decode import decode, decode_samples, limits_of, reader_of, written
+from tokenglass.decode import decode, decode_all, limits_of, reader_of
 from tokenglass.engines.base import Engine
+from tokenglass.reading.listed import require_listable
 from tokenglass.stages.row import Domain
 from tokenglass.tables import next_table
 from tokenglass.types import EngineInfo, Generation, NextTokens, Step, Tokenization
@@ -156,7 +157,7 @@ class Model:
         reader = reader_of(self.engine, self.tokenizer, read, plan, limits_of(plan.config), domain=domain)
         reading = reader.read([reader.start()])[0]
         books = cut(reader, reading, plan.selector, plan.selector.start())
-        return next_table(self.tokenizer, read, reading.logits, books, plan, n)
+        return next_table(self.tokenizer, read, reading, books, plan, n)
 
     # ---------------------------------------------------------------- text
 
@@ -198,6 +199,7 @@ class Model:
             Unsupported: a keyword that is refused, with the reason.
             ContextOverflow: the prompt is longer than the model's context.
             NoTokenAllowed: every token of a step was banned.
+            RemoteError: a server failed; its `partial` holds what was written before.
         """
         ids = self.prompt_ids(prompt, chat_template_kwargs)
         plan, ids, healing = self._healed(self.plan(config, ids), config, ids)
@@ -206,11 +208,7 @@ class Model:
             search = self._searching(ids, plan)
             records, sequences = tuple(search), search.sequences
         else:
-            n = plan.config["num_return_sequences"]
-            steps: list[list[Step]] = [[] for _ in range(n)]
-            for sample, step in decode_samples(self.engine, self.tokenizer, ids, plan, n):
-                steps[sample].append(step)
-            sequences = tuple(written(each) for each in steps)
+            sequences = decode_all(self.engine, self.tokenizer, ids, plan)
         return Generation(
             prompt_ids=ids,
             prompt_text=self.detokenize(ids),
@@ -331,7 +329,10 @@ class Model:
             from tokenglass.strategies import options
 
             options(resolved)  # a search's own intervals are checked before anything runs
-        return make_plan(resolved, self.tokenizer, self.info.vocab_size, prompt_ids)
+        plan = make_plan(resolved, self.tokenizer, self.info.vocab_size, prompt_ids)
+        if "listed" in self.info.capabilities:
+            require_listable(plan)
+        return plan
 
     def _searching(self, ids: tuple[int, ...], plan: Plan) -> Search:
         from tokenglass.strategies import searching  # the searches are only loaded when one is asked for

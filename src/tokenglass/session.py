@@ -8,6 +8,7 @@ on the same tree. With a journal, every move is on disk before it is acknowledge
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -127,7 +128,7 @@ class Session(Kept, OnScreen):
         """Which tokens may come next."""
         reading, plan = self._read(), self.plan
         books = cut(self.writer.reader, reading, plan.selector, self.writer.selector_state(self.node))
-        return next_table(self.model.tokenizer, self.ids, reading.logits, books, plan, 10)
+        return next_table(self.model.tokenizer, self.ids, reading, books, plan, 10)
 
     # ----------------------------------------------------------------- moves
 
@@ -269,7 +270,12 @@ class Session(Kept, OnScreen):
 
     def leaves(self, n: int | None = None) -> tuple[Node, ...]:
         """The ends of the tree, the likeliest after the chain first."""
-        found = sorted(self.tree.leaves(), key=lambda node: -node.logprob())
+
+        def surprise(node: Node) -> float:
+            logprob = node.logprob()
+            return inf if logprob is None else -logprob
+
+        found = sorted(self.tree.leaves(), key=surprise)
         return tuple(found if n is None else found[:n])
 
     # --------------------------------------------------------------- private

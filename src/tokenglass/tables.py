@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from tokenglass.chain import Plan
-from tokenglass.engines.base import Floats
+from tokenglass.reading.readings import Reading
 from tokenglass.stages.ledger import Ledger
 from tokenglass.types import NextTokens, Vocabulary
 
 
 def next_table(
-    vocabulary: Vocabulary, ids: tuple[int, ...], logits: Floats, books: Ledger, plan: Plan, n: int
+    vocabulary: Vocabulary, ids: tuple[int, ...], reading: Reading, books: Ledger, plan: Plan, n: int
 ) -> NextTokens:
     """What was read after some ids, and what the chain made of it, as a next-token table."""
     changed = len(books.rows) > 1
+    listing = reading.heard.listing
     return NextTokens(
         prompt_ids=ids,
         position=len(ids) - 1,
-        logits=logits,
+        logits=reading.known_logits,
         n=n,
         vocabulary=vocabulary,
-        final=books.row.scores if changed else None,
+        final=reading.known_final(books) if changed else None,
         stages=books.stages if changed else (),
         config=plan.config.to_dict(),
+        coverage=1.0 if listing is None else listing.coverage,
         books=books,
+        listing=listing,
     )

@@ -136,7 +136,7 @@ class TreeWriter:
             (reading,) = reader.judge([reading.heard])
         else:
             reader = self.reader
-        reading.ledger.require_alive(len(reading.path.ids))
+        reading.require_choice(self.plan.selector)
         state = self.selector_state(node)
         return self.plan.selector.select(reading.row, reader.context(reading.path), state), reading
 
@@ -180,7 +180,7 @@ class TreeWriter:
             return known
         for (token_id, origin, _, config), child in node.children.items():
             same = (token_id, origin, config) == (step.id, step.origin, self.config)
-            if same and child.step is not None and isclose(child.step.p_final, step.p_final, rel_tol=1e-3):
+            if same and child.step is not None and _alike(child.step, step):
                 return child
         stream = Utf8Stream()
         stream.feed(node.pending)
@@ -209,3 +209,10 @@ class TreeWriter:
             pending=pending,
             config=self.config,
         )
+
+
+def _alike(a: Step, b: Step) -> bool:
+    """Whether two records of one token are the same choice, up to what a batch changes."""
+    if a.p_final is None or b.p_final is None:
+        return a.p_final is b.p_final
+    return isclose(a.p_final, b.p_final, rel_tol=1e-3)

@@ -12,11 +12,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.checking import say_notes
-from tokenglass.cli.outcome import INTERRUPTED, OK
+from tokenglass.cli.outcome import FAILED, INTERRUPTED, OK
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.config import SEARCHES
 from tokenglass.decode import decode_samples, written
-from tokenglass.types import Generation, Sequence, Step
+from tokenglass.errors import RemoteError
+from tokenglass.text import safe_message
+from tokenglass.types import FinishReason, Generation, Sequence, Step
 from tokenglass.views.blocks import Line
 from tokenglass.views.figures import count, significant
 from tokenglass.views.layout import steps_table, written_facts
@@ -44,12 +46,20 @@ def write(model: Model, prompt: Any, config: Mapping[str, Any], *, as_json: bool
         run.go()
     except KeyboardInterrupt:
         run.stopped = True
+    except RemoteError as error:
+        if not any(run.texts):
+            raise
+        run.failed = str(error)
     seconds = time.perf_counter() - started
     generation = run.generation()
     if as_json:
-        print_json(document(model, generation))
+        failure = {"error": {"type": "RemoteError", "message": run.failed}} if run.failed else {}
+        print_json(document(model, generation) | failure)
     else:
         _finish(run, generation, seconds, steps)
+    if run.failed:
+        note(f"tokenglass: {safe_message(run.failed)}")
+        return FAILED
     return INTERRUPTED if run.stopped else OK
 
 
@@ -62,6 +72,7 @@ class Run:
         self.model, self.plan, self.config, self.begun = model, plan, config, begun
         self.ids = begun.prompt_ids
         self.screen, self.quiet, self.stopped = Screen(), quiet, False
+        self.failed = ""
         self.texts: list[list[Step]] = [[] for _ in range(plan.config["num_return_sequences"] or 1)]
         self.done: Generation | None = None
         self.shown = ""
@@ -101,7 +112,8 @@ class Run:
         """What is there; a search that was stopped has no text yet."""
         if self.done is not None:
             return self.done
-        return replace(self.begun, sequences=tuple(map(written, self.texts)))
+        reason: FinishReason = "error" if self.failed else "cancelled"
+        return replace(self.begun, sequences=tuple(written(text, reason) for text in self.texts))
 
 
 @contextmanager

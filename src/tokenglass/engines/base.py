@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenglass.types import EngineInfo
+from tokenglass.types import EngineInfo, Listing
 
 Floats = NDArray[np.float32]
 
@@ -52,17 +52,17 @@ class Forward:
 
     Attributes:
         logits: (B, last, V) float32: rows of the last `last` positions of each prefix, oldest first. None
-            from an engine that sees only a top k.
+            from an engine that sees only its likeliest tokens.
         hidden: layer -> (B, hidden_last, D) float32. Layer 0 is the embeddings, n the output after the final
             norm, as transformers' `hidden_states`.
         nodes: B opaque handles, one for each whole prefix.
-        top: for engines that see only a top k: (ids or bytes, logprobs, coverage) for each prefix.
+        top: from such an engine: what it lists after each whole prefix.
     """
 
     logits: Floats | None
     nodes: tuple[Any, ...]
     hidden: Mapping[int, Floats] = field(default_factory=dict)
-    top: tuple[Any, ...] = ()
+    top: tuple[Listing, ...] = ()
 
 
 @runtime_checkable

@@ -7,26 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from tokenglass.engines.base import Engine, Floats, Forward, Prefix
 from tokenglass.random import Source
 from tokenglass.reading.limits import Limits, Watch
+from tokenglass.reading.listed import reading_of
 from tokenglass.reading.readings import Heard, Link, Path, Reading
 from tokenglass.recording import checked, piece
 from tokenglass.stages.base import Stage, start
 from tokenglass.stages.context import Context
 from tokenglass.stages.ledger import Ledger, is_built_in, run
+from tokenglass.stages.listed import filled
 from tokenglass.stages.masks import PrefixAllowedTokens
 from tokenglass.stages.row import MASKED, Domain, Row
 from tokenglass.stages.scaling import RemoveInvalidValues
 from tokenglass.text import Utf8Stream
-from tokenglass.types import FinishReason, Step, Vocabulary
+from tokenglass.types import FinishReason, Listing, Step, Vocabulary
 from tokenglass.types import Sequence as Written
 
 __all__ = ["Heard", "Link", "Path", "Reader", "Reading", "log_softmax", "sequence"]
+
+
+class _Word(NamedTuple):
+    """What an engine says after one prefix: its handle for it, a row, and what it listed where it only lists."""
+
+    node: Any
+    logits: Floats
+    listing: Listing | None = None
 
 
 @dataclass(frozen=True)
@@ -130,20 +140,27 @@ class Reader:
         if layers and others:  # nobody wants their hidden states, of which they may be too short
             words += self._words(self.engine.forward(others), others)
         hidden = [{layer: rows[i] for layer, rows in forward.hidden.items()} for i in range(len(paths))]
-        heard = [Heard(path, *word, own) for path, word, own in zip(paths, words, hidden, strict=False)]
+        heard = [
+            Heard(path, word.node, word.logits, own, listing=word.listing)
+            for path, word, own in zip(paths, words, hidden, strict=False)
+        ]
         if not others:
             return heard
         second = zip(heard, words[len(paths) :], strict=True)
-        return [replace(h, other_node=node, unconditional=row) for h, (node, row) in second]
+        return [replace(h, other_node=word.node, unconditional=word.logits) for h, word in second]
 
-    def _words(self, forward: Forward, prefixes: Sequence[Prefix]) -> list[tuple[Any, Floats]]:
-        """The engine's handle and the last logits of each prefix."""
+    def _words(self, forward: Forward, prefixes: Sequence[Prefix]) -> list[_Word]:
+        """What the engine says after each prefix."""
+        if forward.logits is None and forward.top:
+            size = self.engine.info.vocab_size
+            pairs = zip(forward.nodes, forward.top, strict=True)
+            return [_Word(node, filled(listing, size), listing) for node, listing in pairs]
         rows = forward.logits
         logits = [
             checked(None if rows is None else rows[i : i + 1], len(prefix.ids), repaired=self.repairs)
             for i, prefix in enumerate(prefixes)
         ]
-        return list(zip(forward.nodes, logits, strict=True))
+        return [_Word(node, row) for node, row in zip(forward.nodes, logits, strict=True)]
 
     def others(self, paths: Sequence[Path]) -> list[Prefix]:
         """Each path with the negative prompt in the prompt's place; none where there is no guidance."""
@@ -155,7 +172,9 @@ class Reader:
     def judge(self, heard: Sequence[Heard]) -> list[Reading]:
         """The chain's word on what was heard."""
         books = self._ledgers(heard, self.stages)
-        return [Reading(h, book, self.vocabulary) for h, book in zip(heard, books, strict=True)]
+        return [
+            reading_of(h, book, self.stages, self.vocabulary) for h, book in zip(heard, books, strict=True)
+        ]
 
     def read(self, paths: Sequence[Path]) -> list[Reading]:
         """The model's and the chain's word after each path."""

@@ -18,8 +18,8 @@ from tokenglass.select.base import Choice, Selector, margin
 from tokenglass.stages.books import Overview, overview
 from tokenglass.stages.ledger import Ledger
 from tokenglass.stages.row import Row
-from tokenglass.stages.sums import Doubles
-from tokenglass.types import Origin, Removal, Step, Tail, Vocabulary
+from tokenglass.stages.sums import Doubles, Ids
+from tokenglass.types import Listing, Origin, Removal, Step, Tail, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +65,12 @@ class Heard:
     Attributes:
         path: the path.
         node: the engine's handle for all of it.
-        logits: (V,) the model's own.
+        logits: (V,) the model's own; from an engine that lists only its likeliest tokens, a row that stands in
+            for them, as `stages.listed` fills it up.
         hidden: layer -> (positions, D), where asked for.
         other_node: the engine's handle for negative prompt and text, where there is guidance.
         unconditional: (V,) the model's own after those.
+        listing: what such an engine listed, else None.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class Heard:
     hidden: Mapping[int, Floats] = field(default_factory=dict)
     other_node: Any = None
     unconditional: Floats | None = None
+    listing: Listing | None = None
 
     @cached_property
     def row(self) -> Row:
@@ -107,6 +110,32 @@ class Reading:
     def logits(self) -> Floats:
         """(V,) the model's own."""
         return self.heard.logits
+
+    @property
+    def known_logits(self) -> Floats:
+        """(V,) the model's own; NaN where a server does not tell them."""
+        return self.logits
+
+    def known_final(self, books: Ledger) -> Floats:
+        """(V,) scores at the end of some books on this reading; NaN where a server does not tell them."""
+        return books.row.scores
+
+    def alive(self) -> tuple[Ids, Doubles, float]:
+        """What may be written: ids best first, their probabilities, and the most that any other token has."""
+        scores = self.row.scores
+        probs = self._probs(scores)
+        ids = np.argsort(-scores, kind="stable")
+        ids = ids[probs[ids] > 0.0]
+        return ids, probs[ids], 0.0
+
+    def require_choice(self, selector: Selector) -> None:
+        """Refuse a step at which a selector has nothing, or too little, to choose from.
+
+        Raises:
+            NoTokenAllowed, ValueError: as `Ledger.require_alive`.
+            Unsupported: a server listed too few tokens to choose so.
+        """
+        self.ledger.require_alive(len(self.path.ids))
 
     @property
     def row(self) -> Row:

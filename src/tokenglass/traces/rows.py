@@ -199,7 +199,8 @@ def _candidate_rows(node: TreeNode, place: Row) -> Iterator[Row]:
     place = place | {"position": step.position}
     rows: list[Candidate] = list(step.top)
     if step.id not in (row.id for row in rows):
-        rows.append(Candidate(step.rank, step.token, step.logit, step.logprob, step.p, step.p_final))
+        own = (step.rank, step.token, step.logit, step.logprob, step.p, step.p_final)
+        rows.append(Candidate(*own, p_at_most=step.p_at_most))
     for row in rows:
         yield (
             place

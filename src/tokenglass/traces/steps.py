@@ -15,7 +15,16 @@ from typing import Any, get_args
 import numpy as np
 
 from tokenglass.traces.removals import decode_removed, encode_removed
-from tokenglass.traces.values import decode, encode, number, pack, parse_number, unpack
+from tokenglass.traces.values import (
+    decode,
+    encode,
+    number,
+    number_or_none,
+    pack,
+    parse_number,
+    parse_number_or_none,
+    unpack,
+)
 from tokenglass.traces.vocabulary import decode_token, encode_token, new_tokens
 from tokenglass.types import FinishReason, Origin, Stage, Step, Tail, Token, Vocabulary
 from tokenglass.types.tails import BINS
@@ -97,11 +106,11 @@ def encode_step(step: Step, known: Definitions) -> tuple[JsonDict, JsonDict]:
         "position": int(step.position),
         "id": int(step.id),
         "text": step.text,
-        "logit": number(step.logit),
-        "logprob": number(step.logprob),
-        "rank": int(step.rank),
-        "entropy_bits": number(step.entropy_bits),
-        "p_final": number(step.p_final),
+        "logit": number_or_none(step.logit),
+        "logprob": number_or_none(step.logprob),
+        "rank": None if step.rank is None else int(step.rank),
+        "entropy_bits": number_or_none(step.entropy_bits),
+        "p_final": number_or_none(step.p_final),
         "origin": step.origin,
         "margin": number(step.margin),
         "logsumexp": number(step.logsumexp),
@@ -116,6 +125,7 @@ def encode_step(step: Step, known: Definitions) -> tuple[JsonDict, JsonDict]:
         "cdf": None if step.cdf is None else [number(step.cdf[0]), number(step.cdf[1])],
         "finish_reason": step.finish_reason,
         "trail": None if step.trail is None else _encode_trail(step),
+        **_encode_bounds(step),
     }
     if step.tail is not None:
         record["tail"] = _encode_tail(step.tail)
@@ -148,18 +158,18 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
     unknown = next((token_id for token_id in named if token_id not in known.tokens), None)
     if unknown is not None:
         raise ValueError(f"token {unknown} was not defined before")
-    logprob, logsumexp = parse_number(data["logprob"]), parse_number(data["logsumexp"])
+    logprob, logsumexp = parse_number_or_none(data["logprob"]), parse_number(data["logsumexp"])
     _refuse_above_one(logprob, logits, logsumexp)
     cdf = data["cdf"]
     return Step(
         position=_whole(data["position"]),
         token=_token(data, known),
         text=_text(data["text"]),
-        logit=parse_number(data["logit"]),
+        logit=parse_number_or_none(data["logit"]),
         logprob=logprob,
-        rank=_whole(data["rank"]),
-        entropy_bits=parse_number(data["entropy_bits"]),
-        p_final=parse_number(data["p_final"]),
+        rank=None if data["rank"] is None else _whole(data["rank"]),
+        entropy_bits=parse_number_or_none(data["entropy_bits"]),
+        p_final=parse_number_or_none(data["p_final"]),
         origin=_one_of(data["origin"], _ORIGINS),
         margin=parse_number(data["margin"]),
         top_ids=ids,
@@ -174,13 +184,36 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
         finish_reason=_one_of(data["finish_reason"], (None, *_REASONS)),
         trail=None if data["trail"] is None else _decode_trail(data["trail"], len(ids)),
         tail=None if data.get("tail") is None else _decode_tail(data["tail"]),  # older traces have none
+        **_decode_bounds(data),
     )
 
 
-def _refuse_above_one(logprob: float, logits: Any, logsumexp: float) -> None:
+def _encode_bounds(step: Step) -> JsonDict:
+    """What a server's list leaves open; nothing in the record of an engine that knows everything."""
+    if step.entropy_bounds is None:
+        return {}
+    return {
+        "coverage": number(step.coverage),
+        "entropy_bounds": [number(bound) for bound in step.entropy_bounds],
+        "p_at_most": number_or_none(step.p_at_most),
+    }
+
+
+def _decode_bounds(data: Mapping[str, Any]) -> JsonDict:
+    if "entropy_bounds" not in data:
+        return {}
+    least, most = data["entropy_bounds"]
+    return {
+        "coverage": parse_number(data["coverage"]),
+        "entropy_bounds": (parse_number(least), parse_number(most)),
+        "p_at_most": parse_number_or_none(data["p_at_most"]),
+    }
+
+
+def _refuse_above_one(logprob: float | None, logits: Any, logsumexp: float) -> None:
     """The same for who writes and who reads; rounding is far below the slack of 1 on a logarithm."""
     with np.errstate(invalid="ignore", over="ignore"):
-        if logprob > 1.0 or np.any(logits - logsumexp > 1.0):
+        if (logprob is not None and logprob > 1.0) or np.any(logits - logsumexp > 1.0):
             raise ValueError("a probability is above 1")
 
 

@@ -60,6 +60,20 @@ def number(value: float) -> float | str:
     return plain if isfinite(plain) else str(plain)
 
 
+def number_or_none(value: float | None) -> float | str | None:
+    """As `number`; what is unknown is null."""
+    return None if value is None else number(value)
+
+
+def parse_number_or_none(value: Any) -> float | None:
+    """A float from `number_or_none`'s form.
+
+    Raises:
+        ValueError: none of its forms.
+    """
+    return None if value is None else parse_number(value)
+
+
 def parse_number(value: Any) -> float:
     """A float from `number`'s form.
 

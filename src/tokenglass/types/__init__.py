@@ -21,6 +21,7 @@ from tokenglass.types.comparison import (
     WordOrder,
 )
 from tokenglass.types.engine import EngineInfo
+from tokenglass.types.listing import Listing
 from tokenglass.types.options import OptionGroup, OptionScore, OptionScores
 from tokenglass.types.scores import Score, ScoreRow
 from tokenglass.types.sessions import SessionState
@@ -45,6 +46,7 @@ __all__ = [
     "FinishReason",
     "Generation",
     "Kind",
+    "Listing",
     "NextTokens",
     "Node",
     "OptionGroup",

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import exp, inf
+from math import exp, inf, isnan, nan
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import numbers
+from tokenglass.types.listing import Listing
 from tokenglass.types.shown import Charted, Tabular
 from tokenglass.types.tokens import Token, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One token that may come next.
+    """One token that may come next. What a server does not tell is None.
 
     Attributes:
         rank: 1 is the most likely by the model's own logits; equal logits rank by id.
@@ -28,15 +29,17 @@ class Candidate:
         p: the model's own probability, over the full vocabulary.
         p_final: probability after the chain of stages; 0.0 when a stage removed it.
         removed_by: name of the stage that removed it, or None.
+        p_at_most: a bound on `p` where `p` itself is unknown, else None.
     """
 
-    rank: int
+    rank: int | None
     token: Token
-    logit: float
-    logprob: float
-    p: float
-    p_final: float
+    logit: float | None
+    logprob: float | None
+    p: float | None
+    p_final: float | None
     removed_by: str | None = None
+    p_at_most: float | None = None
 
     @property
     def id(self) -> int:
@@ -57,9 +60,10 @@ class Stage:
         name: the stage's name, such as "top_k"; the first is always "model".
         params: its parameters.
         alive: tokens with a probability above zero afterwards.
-        mass_kept: share of the incoming probability that survived, in [0, 1].
+        mass_kept: share of the incoming probability that survived, in [0, 1]; NaN where a server does not
+            tell enough to know it.
         entropy_bits: entropy afterwards; NaN where a score is NaN or infinite, so that there is no
-            distribution.
+            distribution, and where a server does not tell enough to know it.
         argmax: id of the most likely token afterwards; -1 when none is alive.
         removed: how many tokens it removed.
         changed: how many of the tokens alive afterwards have another score than before.
@@ -84,7 +88,7 @@ class Removal:
     Attributes:
         stage: name of the stage that removed it; "model" where its score was -inf to begin with.
         rank: its rank just before, from 1; None where the model ruled it out or nobody counted.
-        p: its probability just before.
+        p: its probability just before; NaN where a server does not tell it.
     """
 
     stage: str
@@ -98,9 +102,12 @@ class Effect:
 
     Attributes:
         stage: the stage's name; the first is "model".
-        score: the token's score; -inf where it is removed.
+        score: the token's score; -inf where it is removed. From a server, its log-probability as the stages
+            changed it: scores are known up to an offset.
         p: its probability.
         rank: among all tokens, from 1; None where it is removed.
+
+    Score and probability are NaN, and the rank None, where a server does not tell enough to know them.
     """
 
     stage: str
@@ -144,14 +151,17 @@ class NextTokens(Charted):
     Attributes:
         prompt_ids: the ids the model read, up to and including `position`.
         position: index in the prompt after which these tokens would stand, from 0.
-        logits: (V,) float32, the model's own.
+        logits: (V,) float32, the model's own. From a server that lists only its likeliest tokens: their
+            log-probabilities, and NaN for all others.
         n: how many rows the table shows.
         vocabulary: names the ids.
-        final: (V,) float32 scores after the chain, or None where no stage changed anything.
+        final: (V,) float32 scores after the chain, or None where no stage changed anything. From such a
+            server: log-probabilities as far as they are known, and NaN elsewhere.
         stages: what each stage did, the model first.
         config: the effective configuration.
         coverage: share of the probability mass that is known; 1.0 unless a server shows only its best.
         books: of the chain, for `account` and `removed`; None where there was no chain.
+        listing: what such a server listed; None from an engine that gives logits for the full vocabulary.
     """
 
     prompt_ids: tuple[int, ...]
@@ -164,6 +174,7 @@ class NextTokens(Charted):
     config: Mapping[str, Any] = field(default_factory=dict)
     coverage: float = 1.0
     books: Books | None = field(default=None, compare=False)
+    listing: Listing | None = field(default=None, compare=False)
 
     @property
     def removed(self) -> Mapping[int, Removal]:
@@ -175,28 +186,62 @@ class NextTokens(Charted):
         return numbers.summarize(self.logits)
 
     @cached_property
+    def _logsumexp(self) -> float:
+        return self._summary.logsumexp if self.listing is None else 0.0
+
+    @cached_property
     def _final_logsumexp(self) -> float:
-        return self._summary.logsumexp if self.final is None else numbers.summarize(self.final).logsumexp
+        if self.listing is not None or self.final is None:
+            return self._logsumexp
+        return numbers.summarize(self.final).logsumexp
 
     @property
-    def entropy_bits(self) -> float:
-        """Entropy of the model's own distribution in bits; 2 to its power is the effective choices."""
-        return self._summary.entropy_bits
+    def entropy_bits(self) -> float | None:
+        """Entropy of the model's own distribution in bits; 2 to its power is the effective choices.
+
+        None from a server that lists only its likeliest tokens; see `entropy_bounds`.
+        """
+        return self._summary.entropy_bits if self.listing is None else None
+
+    @cached_property
+    def entropy_bounds(self) -> tuple[float, float]:
+        """The least and the most bits that the entropy can be; twice the entropy itself where it is known."""
+        if self.listing is not None:
+            return self.listing.entropy_bounds(len(self.logits))
+        return self._summary.entropy_bits, self._summary.entropy_bits
 
     @cached_property
     def rows(self) -> tuple[Candidate, ...]:
-        """The `n` most likely tokens by the model's own logits, best first."""
-        ids = numbers.top_n(self.logits, self.n)
+        """The `n` most likely tokens by the model's own logits, best first; as many as a server lists."""
+        if self.listing is None:
+            ids = numbers.top_n(self.logits, self.n)
+        else:
+            ids = self.listing.ids[: self.n]
         return tuple(self._row(int(token_id), rank) for rank, token_id in enumerate(ids, start=1))
 
     @cached_property
     def rest_p(self) -> float:
         """The model's own probability of all tokens outside `rows`, so that rows and rest sum to 1."""
-        ids = [row.id for row in self.rows]
-        others = np.delete(self.logits, ids)
-        if not len(others):
+        rest = self.rest_of([row.id for row in self.rows])
+        assert rest is not None  # the model's own probabilities of the rows are always known
+        return rest
+
+    def rest_of(self, ids: Sequence[int], *, final: bool = False) -> float | None:
+        """Probability of every token but `ids`, by the model or after the chain; None where it is unknown."""
+        scores = self.final if final and self.final is not None else self.logits
+        if self.listing is not None:
+            return self._rest_of_known(scores, ids)
+        others = np.delete(scores, list(ids))
+        logsumexp = self._final_logsumexp if final else self._logsumexp
+        if not len(others) or logsumexp == -inf:  # no others, or no token is left
             return 0.0
-        return float(np.exp(others.astype(np.float64) - self._summary.logsumexp).sum())
+        return float(np.exp(others.astype(np.float64) - logsumexp).sum())
+
+    def _rest_of_known(self, logprobs: NDArray[np.float32], ids: Sequence[int]) -> float | None:
+        """One minus the known probabilities of `ids`; of those that are unknown, the rest holds them too."""
+        assert self.listing is not None
+        known = logprobs[[i for i in ids if self.listing.rank(i) is not None]].astype(np.float64)
+        return None if np.isnan(known).any() else max(0.0, 1.0 - float(np.exp(known).sum()))
 
     def lookup(self, token: str | int) -> Candidate:
         """The row of any token, by id or by its exact text.
@@ -209,20 +254,31 @@ class NextTokens(Charted):
         token_id = self.vocabulary.find(token) if isinstance(token, str) else int(token)
         if not 0 <= token_id < len(self.logits):
             raise ValueError(f"token id must be in [0, {len(self.logits) - 1}], got {token_id}")
+        if self.listing is not None:
+            return self._row(token_id, self.listing.rank(token_id))
         return self._row(token_id, numbers.rank(self.logits, token_id))
 
-    def _row(self, token_id: int, rank: int) -> Candidate:
-        logit = float(self.logits[token_id])
-        logprob = logit - self._summary.logsumexp
-        p = exp(logprob)
-        p_final = p if self.final is None else self._p_final(float(self.final[token_id]))
+    def _row(self, token_id: int, rank: int | None) -> Candidate:
+        token, listing = self.vocabulary.token(token_id), self.listing
+        p_final = self._p_final(token_id)
         removal = self.removed.get(token_id) if p_final == 0.0 else None
         removed_by = None if removal is None else removal.stage
-        return Candidate(rank, self.vocabulary.token(token_id), logit, logprob, p, p_final, removed_by)
+        if rank is None:
+            assert listing is not None
+            return Candidate(None, token, None, None, None, p_final, removed_by, listing.p_at_most)
+        score = float(self.logits[token_id])
+        logprob = score - self._logsumexp
+        logit = score if listing is None else None
+        return Candidate(rank, token, logit, logprob, exp(logprob), p_final, removed_by)
 
-    def _p_final(self, score: float) -> float:
-        """Also where no token is left, so that there is nothing to divide by."""
-        return 0.0 if score == -inf else exp(score - self._final_logsumexp)
+    def _p_final(self, token_id: int) -> float | None:
+        if self.final is None:
+            score, logsumexp = float(self.logits[token_id]), self._logsumexp
+        else:
+            score, logsumexp = float(self.final[token_id]), self._final_logsumexp
+        if self.listing is not None and isnan(score):
+            return None
+        return 0.0 if score == -inf else exp(score - logsumexp)  # also where no token is left to divide by
 
     def account(self, token: str | int) -> Account:
         """Any token's way through the chain: its score, probability and rank after each stage.
@@ -232,10 +288,15 @@ class NextTokens(Charted):
         """
         row = self.lookup(token)
         if self.books is None:
-            return Account(row.token, (Effect("model", row.logit, row.p, row.rank),))
+            score = row.logit if self.listing is None else row.logprob
+            return Account(row.token, (Effect("model", _or_nan(score), _or_nan(row.p), row.rank),))
         return Account(row.token, self.books.effects(row.id), self.books.removed.get(row.id))
 
     def to_dicts(self) -> list[dict[str, Any]]:
         """One plain dict for each row."""
         rows: list[dict[str, Any]] = self.to_dict()["rows"]
         return rows
+
+
+def _or_nan(value: float | None) -> float:
+    return nan if value is None else value

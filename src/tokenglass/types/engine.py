@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tokenglass.types.shown import Shown
 
@@ -13,9 +14,10 @@ class EngineInfo(Shown):
 
     Attributes:
         name: the model as the user named it.
-        family: "gpt2", "llama", "qwen2", "qwen3", "gpt_neox", or "table".
+        family: "gpt2", "llama", "qwen2", "qwen3", "gpt_neox", or "table"; of a server, its kind: "llama.cpp",
+            "vllm", "sglang" or "openai".
         engine: "onnx", "hf", "server" or "table".
-        precision: "exact" (float32 activations) or "fast" (int8 activations).
+        precision: "exact" (float32 activations), "fast" (int8 activations) or, of a server, "unknown".
         parameters: number of weights, each counted once (a tied embedding is one).
         vocab_size: rows of the logits.
         context_length: tokens the model can read.
@@ -28,7 +30,9 @@ class EngineInfo(Shown):
         sha256: of the weights file, or of the shards' digests; "" where there is none.
         threads: of the computation.
         capabilities: what the engine can do beyond next-token logits, such as "hidden" or "tree".
-        source: the file or folder that was loaded.
+        source: the file or folder that was loaded, or a server's address.
+        peer: what a server was found to be able to do: ability -> "yes", "no" or "unknown", and how many tokens
+            it lists; empty for an engine that computes here.
     """
 
     name: str
@@ -48,3 +52,4 @@ class EngineInfo(Shown):
     threads: int = 1
     capabilities: frozenset[str] = frozenset()
     source: str = ""
+    peer: Mapping[str, str | int] = field(default_factory=dict)

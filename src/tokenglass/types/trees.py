@@ -77,11 +77,19 @@ class Node:
             yield node
             waiting.extend(reversed(node.children.values()))
 
-    def logprob(self) -> float:
-        """Sum of the log-probabilities, after the chain, of the tokens that led here; -inf where one is 0."""
+    def logprob(self) -> float | None:
+        """Sum of the log-probabilities, after the chain, of the tokens that led here; -inf where one is 0.
+
+        None where a server did not tell one of them.
+        """
         from math import inf, log
 
-        return sum(log(step.p_final) if step.p_final > 0.0 else -inf for step in self.steps())
+        total = 0.0
+        for step in self.steps():
+            if step.p_final is None:
+                return None
+            total += log(step.p_final) if step.p_final > 0.0 else -inf
+        return total
 
 
 class Tree(Charted):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import exp
+from math import exp, isnan
 from typing import Any, Literal
 
 import numpy as np
@@ -17,12 +17,12 @@ from tokenglass.types.tails import Tail
 from tokenglass.types.tokens import Token, Vocabulary
 
 Origin = Literal["greedy", "sampled", "forced", "draft", "expanded"]
-FinishReason = Literal["eos", "length", "stop_string", "time", "context", "grammar", "cancelled"]
+FinishReason = Literal["eos", "length", "stop_string", "time", "context", "grammar", "cancelled", "error"]
 
 
 @dataclass(frozen=True, repr=False)
 class Step(Tabular):
-    """One token that was written, and the choice it was.
+    """One token that was written, and the choice it was. What a server does not tell is None.
 
     Attributes:
         position: index of the token in the whole sequence, from 0.
@@ -34,10 +34,11 @@ class Step(Tabular):
         entropy_bits: entropy of the model's own distribution at this step.
         p_final: probability after the chain.
         origin: "greedy", "sampled", "forced" (by a person), "draft", or "expanded" (to look ahead).
-        margin: logit of the best token minus the runner-up's, after the chain; how near the choice was.
+        margin: score of the best token minus the runner-up's, after the chain; how near the choice was.
         top_ids: (M,) ids of the likeliest tokens by the model's own logits, best first.
-        top_logits: (M,) their logits.
-        top_final: (M,) their probabilities after the chain.
+        top_logits: (M,) their logits; from a server that lists only its likeliest tokens, their
+            log-probabilities, and `logsumexp` is 0.
+        top_final: (M,) their probabilities after the chain; NaN where a server does not tell enough.
         logsumexp: over the full vocabulary, so that any stored logit gives its exact probability.
         vocabulary: names the ids.
         stages: what each stage of the chain did.
@@ -48,16 +49,19 @@ class Step(Tabular):
         finish_reason: why generation ended with this token, else None.
         tail: how the logits below those of `top_ids` are spread; None where that was not recorded.
         reread: asks the model and the chain again, for `account`; None where that is not possible.
+        coverage: share of the probability that is known; below 1.0 from a server that lists only its best.
+        entropy_bounds: the least and the most bits of entropy, where the entropy itself is unknown.
+        p_at_most: a bound on `p`, where `p` itself is unknown.
     """
 
     position: int
     token: Token
     text: str
-    logit: float
-    logprob: float
-    rank: int
-    entropy_bits: float
-    p_final: float
+    logit: float | None
+    logprob: float | None
+    rank: int | None
+    entropy_bits: float | None
+    p_final: float | None
     origin: Origin
     margin: float
     top_ids: NDArray[np.int64]
@@ -73,6 +77,9 @@ class Step(Tabular):
     trail: NDArray[np.float32] | None = None
     tail: Tail | None = None
     reread: Callable[[], Books] | None = field(default=None, compare=False)
+    coverage: float = 1.0
+    entropy_bounds: tuple[float, float] | None = None
+    p_at_most: float | None = None
 
     @property
     def id(self) -> int:
@@ -80,9 +87,14 @@ class Step(Tabular):
         return self.token.id
 
     @property
-    def p(self) -> float:
+    def p(self) -> float | None:
         """The model's own probability of the token, over the full vocabulary."""
-        return exp(self.logprob)
+        return None if self.logprob is None else exp(self.logprob)
+
+    @property
+    def is_listed_only(self) -> bool:
+        """Whether it was read from a server that lists only its likeliest tokens: scores have no offset."""
+        return self.entropy_bits is None
 
     @cached_property
     def top(self) -> tuple[Candidate, ...]:
@@ -91,16 +103,16 @@ class Step(Tabular):
 
     def _candidate(self, index: int) -> Candidate:
         token_id = int(self.top_ids[index])
-        logit = float(self.top_logits[index])
-        logprob = logit - self.logsumexp
+        score, p_final = float(self.top_logits[index]), float(self.top_final[index])
+        logprob = score - self.logsumexp
         removal = self.removed.get(token_id)
         return Candidate(
             rank=index + 1,
             token=self.vocabulary.token(token_id),
-            logit=logit,
+            logit=None if self.is_listed_only else score,
             logprob=logprob,
             p=exp(logprob),
-            p_final=float(self.top_final[index]),
+            p_final=None if self.is_listed_only and isnan(p_final) else p_final,
             removed_by=None if removal is None else removal.stage,
         )
 

@@ -5,19 +5,20 @@ Rounds and never embellishes: what is not quite 0 or 1 is never shown as 0 % or 
 
 from __future__ import annotations
 
-from math import floor, isnan, log10
+from collections.abc import Iterable
+from math import floor, isnan, log10, prod
 
 EIGHTHS = " ▏▎▍▌▋▊▉"
 FULL = "█"
 
 
-def percent(p: float) -> str:
+def percent(p: float | None) -> str:
     """A probability with three significant digits.
 
-    >>> [percent(p) for p in (0.2068, 0.0952, 0.00012345, 1.0, 0.99996, 0.0, 3e-9)]
-    ['20.7 %', '9.52 %', '0.0123 %', '100 %', '>99.9 %', '0 %', '3.00e-7 %']
+    >>> [percent(p) for p in (0.2068, 0.0952, 0.00012345, 1.0, 0.99996, 0.0, 3e-9, None)]
+    ['20.7 %', '9.52 %', '0.0123 %', '100 %', '>99.9 %', '0 %', '3.00e-7 %', 'unknown']
     """
-    if isnan(p):
+    if p is None or isnan(p):
         return "unknown"
     if p <= 0.0 or p >= 1.0:
         return "0 %" if p <= 0.0 else "100 %"
@@ -41,12 +42,37 @@ def significant(x: float, digits: int = 3) -> str:
     return f"{x:,.{max(0, digits - 1 - exponent)}f}"
 
 
-def bits(entropy_bits: float) -> str:
-    """An entropy; two decimals, because the effective number of choices doubles with each bit.
+def differ(a: float | None, b: float | None) -> bool:
+    """Whether two probabilities differ by more than rounding, or only one of them is known.
 
-    >>> bits(5.0712)
-    '5.07 bits'
+    >>> differ(0.5, 0.5 + 1e-9), differ(0.5, None), differ(None, None)
+    (False, True, False)
     """
+    return a is not b if a is None or b is None else abs(a - b) > 1e-6
+
+
+def together(shares: Iterable[float | None]) -> float | None:
+    """The product of probabilities; None where one is unknown.
+
+    >>> together([0.5, 0.5]), together([0.5, None])
+    (0.25, None)
+    """
+    known = list(shares)
+    return None if None in known else prod(p for p in known if p is not None)
+
+
+def bits(entropy_bits: float | None, bounds: tuple[float, float] | None = None) -> str:
+    """An entropy, or the bounds of one that is unknown.
+
+    Two decimals, because the effective number of choices doubles with each bit.
+
+    >>> bits(5.0712), bits(None), bits(None, (2.131, 2.4))
+    ('5.07 bits', 'unknown', '2.13–2.40 bits')
+    """
+    if bounds is not None and entropy_bits is None:
+        return f"{bounds[0]:.2f}–{bounds[1]:.2f} bits"
+    if entropy_bits is None or isnan(entropy_bits):
+        return "unknown"
     return f"{entropy_bits:.2f} bits"
 
 

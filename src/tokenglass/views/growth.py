@@ -5,7 +5,6 @@ Teaches `layout.blocks` and `rows.to_dict` the types `Expansion`, `Samples` and 
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 from tokenglass.text import safe_line, safe_prose
@@ -13,7 +12,8 @@ from tokenglass.types import Node, Step
 from tokenglass.types.growth import Expansion, Play, Samples
 from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Fold, Line, Prose, Row, Table
-from tokenglass.views.figures import count, percent
+from tokenglass.views.candidates import tints
+from tokenglass.views.figures import count, percent, together
 from tokenglass.views.layout import blocks, steps_table
 from tokenglass.views.trees import PLACE, TEXT, P
 
@@ -55,12 +55,12 @@ def _(result: Samples) -> tuple[Block, ...]:
     )
 
 
-def _leaf_row(start: Node, leaf: Node, p: float, drawn: int = 0) -> Row:
+def _leaf_row(start: Node, leaf: Node, p: float | None, drawn: int = 0) -> Row:
     steps = _written(start, leaf)
     text = "│ ".join(step.token.text for step in steps) or "(nothing)"
     ended = steps[-1].finish_reason or "" if steps else ""
     cells = {"rank": str(leaf.id), "n": f"{drawn:,}", "p": percent(p), "token": text, "note": ended}
-    return Row(cells, tints={"p": p})
+    return Row(cells, tints=tints(p=p))
 
 
 def _leaves(columns: tuple[Column, ...], table_rows: list[Row]) -> tuple[Block, ...]:
@@ -82,9 +82,9 @@ def _written(start: Node, leaf: Node) -> list[Step]:
     return found[::-1]
 
 
-def _probability(start: Node, leaf: Node) -> float:
+def _probability(start: Node, leaf: Node) -> float | None:
     """After the chain, given the place that one begins from."""
-    return prod(step.p_final for step in _written(start, leaf))
+    return together(step.p_final for step in _written(start, leaf))
 
 
 @blocks.register

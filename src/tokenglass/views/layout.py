@@ -26,7 +26,7 @@ from tokenglass.types import (
 )
 from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Line, Piece, Prose, Row, Strip, Table
-from tokenglass.views.candidates import ID, P_FINAL, TOKEN, P, changed, next_table, step_table
+from tokenglass.views.candidates import ID, P_FINAL, TOKEN, P, changed, next_table, step_table, tints
 from tokenglass.views.chains import chain_blocks
 from tokenglass.views.figures import bits, choices, count, percent, significant
 from tokenglass.views.searches import search_blocks
@@ -147,8 +147,7 @@ def next_blocks(result: NextTokens, extra: Iterable[Candidate] = ()) -> tuple[Bl
     after = b"".join(result.vocabulary.token(i).bytes for i in result.prompt_ids[-32:])
     facts = [
         count(len(result.logits), "candidate"),
-        bits(result.entropy_bits),
-        choices(rows.effective_choices(result.entropy_bits)),
+        *_uncertainty(result),
     ]
     if result.coverage < 1.0:
         facts.append(f"only {percent(result.coverage)} of the probability is known")
@@ -156,9 +155,18 @@ def next_blocks(result: NextTokens, extra: Iterable[Candidate] = ()) -> tuple[Bl
     return (heading, Line(" · ".join(facts), "facts"), next_table(result, extra))
 
 
+def _uncertainty(result: NextTokens) -> list[str]:
+    entropy, bounds = result.entropy_bits, result.entropy_bounds
+    if entropy is None:
+        known = 0 if result.listing is None else len(result.listing.ids)
+        return [f"the likeliest {known:,} listed", bits(None, bounds)]
+    return [bits(entropy), choices(float(2.0**entropy))]
+
+
 @blocks.register
 def _(result: Step) -> tuple[Block, ...]:
-    facts = [f"position {result.position}", bits(result.entropy_bits), result.origin]
+    entropy = bits(result.entropy_bits, result.entropy_bounds)
+    facts = [f"position {result.position}", entropy, result.origin]
     if result.finish_reason:
         facts.append(f"finish reason: {result.finish_reason}")
     return (
@@ -224,7 +232,7 @@ def _prose(prompt: str, sequence: Sequence) -> Prose:
     for step in sequence.steps:
         piece = safe_prose(step.text, after=shown)
         shown += piece
-        hint = f"{step.token.text} · {percent(step.p)} · rank {step.rank:,} · {bits(step.entropy_bits)}"
+        hint = f"{step.token.text} · {percent(step.p)} · rank {_rank(step)} · {_entropy(step)}"
         pieces.append(Piece(piece, p=step.p, hint=hint))
     return Prose(prompt, text, tuple(pieces) if shown == prompt + text else ())
 
@@ -254,18 +262,26 @@ def steps_table(steps: tuple[Step, ...]) -> Table:
             {
                 "position": str(step.position),
                 "id": str(step.id),
-                "entropy": bits(step.entropy_bits),
-                "rank": f"{step.rank:,}",
+                "entropy": _entropy(step),
+                "rank": _rank(step),
                 "p": percent(step.p),
                 "p_final": percent(step.p_final),
                 "token": step.token.text,
             },
             step.p,
-            tints={"p": step.p, "p_final": step.p_final},
+            tints=tints(p=step.p, p_final=step.p_final),
         )
         for step in steps
     ]
     return Table(columns, tuple(table_rows), bars=True)
+
+
+def _rank(step: Step) -> str:
+    return "unknown" if step.rank is None else f"{step.rank:,}"
+
+
+def _entropy(step: Step) -> str:
+    return bits(step.entropy_bits, step.entropy_bounds)
 
 
 @blocks.register

@@ -11,7 +11,7 @@ import numpy as np
 
 from tokenglass.text import safe_line
 from tokenglass.types import Candidate, Removal, Step
-from tokenglass.views.figures import ordinal, percent, significant
+from tokenglass.views.figures import differ, ordinal, percent, significant
 
 NEAR_TIE = 0.05  # in logits: below it the two probabilities differ by less than 5 %
 _ENDINGS = {
@@ -58,25 +58,38 @@ def _why_greedy(step: Step) -> str:
         return f"{name} was the likeliest token: {percent(step.p)}{ahead}{_closeness(step)}"
     return (
         f"{name} was the likeliest token after the chain ({percent(step.p_final)}); "
-        f"the model itself ranked it {ordinal(step.rank)} with {percent(step.p)}"
+        f"{_own_rank(step)}"
         f"{_favourite_lost(step, demoted=True)}{_closeness(step)}"
     )
 
 
+def _own_rank(step: Step) -> str:
+    if step.rank is None:
+        return "the server did not list it among the model's likeliest"
+    return f"the model itself ranked it {ordinal(step.rank)} with {percent(step.p)}"
+
+
 def _runner_up(step: Step) -> Candidate | None:
     """The likeliest other token after the chain, as far as the step remembers."""
-    others = [row for row in step.top if row.id != step.id and row.p_final > 0.0]
-    return max(others, key=lambda row: row.p_final, default=None)
+    others = [row for row in step.top if row.id != step.id and _final(row) > 0.0]
+    return max(others, key=_final, default=None)
+
+
+def _final(row: Candidate) -> float:
+    """Probability after the chain, to compare by: of two that a server leaves unknown, neither is larger."""
+    return 0.0 if row.p_final is None else row.p_final
 
 
 def _is_best(step: Step) -> bool:
     """Whether no token was likelier after the chain; up to the rounding of stored probabilities."""
-    return len(step.top_final) == 0 or step.p_final >= float(np.max(step.top_final)) * (1.0 - 1e-6)
+    if step.p_final is None or not len(step.top_final) or not np.isfinite(step.top_final).any():
+        return True  # nothing is known that speaks against it
+    return step.p_final >= float(np.nanmax(step.top_final)) * (1.0 - 1e-6)
 
 
 def _why_searched(step: Step) -> str:
-    rival = max((row for row in step.top if row.id != step.id), key=lambda row: row.p_final)
-    after = "" if abs(rival.p_final - rival.p) < 1e-6 else " after the chain"
+    rival = max((row for row in step.top if row.id != step.id), key=_final)
+    after = " after the chain" if differ(rival.p_final, rival.p) else ""
     return (
         f"{step.token.text} was the search's choice: {_by_the_model(step)}; "
         f"by itself {rival.token.text} was likelier there ({percent(rival.p_final)}{after})"
@@ -89,7 +102,8 @@ def _why_sampled(step: Step) -> str:
     if step.draw is not None and step.cdf is not None:
         low, high = step.cdf
         digits = _digits(high - low)
-        drawn_from = "" if abs(high - low - step.p_final) < 5e-4 else " in what was drawn from"
+        same = step.p_final is not None and abs(high - low - step.p_final) < 5e-4
+        drawn_from = "" if same else " in what was drawn from"
         how = (
             f"The draw {step.draw:.{digits}f} fell between {low:.{digits}f} and {high:.{digits}f}, "
             f"the share of {name}{drawn_from}"
@@ -108,7 +122,9 @@ def _digits(cell: float) -> int:
 def _why_forced(step: Step) -> str:
     rival = _rival(step)
     first = (
-        f", whose first choice was {rival.token.text} ({percent(rival.p)})" if rival and step.rank > 1 else ""
+        f", whose first choice was {rival.token.text} ({percent(rival.p)})"
+        if rival and step.rank != 1
+        else ""
     )
     return f"{step.token.text} was put there by hand: {_by_the_model(step)}{first}"
 
@@ -118,7 +134,7 @@ def _why_draft(step: Step) -> str:
 
 
 def _why_expanded(step: Step) -> str:
-    after = "" if abs(step.p_final - step.p) < 1e-6 else f", {percent(step.p_final)} after the chain"
+    after = f", {percent(step.p_final)} after the chain" if differ(step.p_final, step.p) else ""
     return f"{step.token.text} was unfolded to look ahead: {_by_the_model(step)}{after}"
 
 
@@ -158,6 +174,9 @@ def _largest_fall(step: Step) -> tuple[str, float, float] | None:
 
 
 def _by_the_model(step: Step) -> str:
+    if step.rank is None:
+        bound = "" if step.p_at_most is None else f", so at most {percent(step.p_at_most)} by the model"
+        return f"not among the tokens that the server lists{bound}"
     place = "the likeliest" if step.rank == 1 else f"{ordinal(step.rank)} likeliest"
     return f"{place} by the model ({percent(step.p)})"
 

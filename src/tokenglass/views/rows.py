@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
-from math import inf, isfinite
+from math import isfinite
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tokenglass.numbers import summarize
 from tokenglass.types import (
     Account,
     Candidate,
@@ -37,16 +35,7 @@ from tokenglass.types import (
 from tokenglass.views.reasons import why
 from tokenglass.views.stages import fate
 
-__all__ = [
-    "candidate",
-    "effective_choices",
-    "plain",
-    "rest_p",
-    "rest_p_final",
-    "search_row",
-    "to_dict",
-    "why",
-]
+__all__ = ["candidate", "effective_choices", "plain", "search_row", "to_dict", "why"]
 
 JsonDict = dict[str, Any]
 
@@ -83,11 +72,12 @@ def _(result: NextTokens) -> JsonDict:
             "vocab_size": len(result.logits),
             "entropy_bits": result.entropy_bits,
             "effective_choices": effective_choices(result.entropy_bits),
+            **({} if result.listing is None else {"entropy_bounds": result.entropy_bounds}),
             "coverage": result.coverage,
             "rows": [candidate(row) | _removal(row, result.removed) for row in result.rows],
             "rest_n": len(result.logits) - len(result.rows),
             "rest_p": result.rest_p,
-            "rest_p_final": rest_p_final(result, [row.id for row in result.rows]),
+            "rest_p_final": result.rest_of([row.id for row in result.rows], final=True),
             "stages": [_stage(stage, result.vocabulary) for stage in result.stages],
             "config": result.config,
         }
@@ -107,6 +97,7 @@ def _(result: Step) -> JsonDict:
             "p_final": result.p_final,
             "rank": result.rank,
             "entropy_bits": result.entropy_bits,
+            **_bounds(result),
             "margin": result.margin,
             "origin": result.origin,
             "draw": result.draw,
@@ -208,8 +199,17 @@ def candidate(row: Candidate) -> JsonDict:
             "p": row.p,
             "p_final": row.p_final,
             "removed_by": row.removed_by,
+            **({} if row.p_at_most is None else {"p_at_most": row.p_at_most}),
         }
     )
+
+
+def _bounds(step: Step) -> JsonDict:
+    """What a server's list leaves open at a step, where that is something."""
+    if not step.is_listed_only:
+        return {}
+    bounds = {"coverage": step.coverage, "entropy_bounds": step.entropy_bounds}
+    return bounds if step.p_at_most is None else bounds | {"p_at_most": step.p_at_most}
 
 
 def _token(token: Token) -> JsonDict:
@@ -259,25 +259,9 @@ def _record(value: Any) -> Any:
     return value
 
 
-def effective_choices(entropy_bits: float) -> float:
+def effective_choices(entropy_bits: float | None) -> float | None:
     """How many equally likely tokens would be as uncertain: 2 to the power of the entropy."""
-    return float(2.0**entropy_bits)
-
-
-def rest_p(result: NextTokens, shown_ids: Iterable[int]) -> float:
-    """The model's own probability of every token but `shown_ids`, summed token by token."""
-    return _rest(result.logits, shown_ids)
-
-
-def rest_p_final(result: NextTokens, shown_ids: Iterable[int]) -> float:
-    """Probability after the chain of every token but `shown_ids`, summed token by token."""
-    return _rest(result.logits if result.final is None else result.final, shown_ids)
-
-
-def _rest(logits: NDArray[np.float32], shown_ids: Iterable[int]) -> float:
-    others = np.delete(logits, list(shown_ids)).astype(np.float64)
-    total = summarize(logits).logsumexp
-    return float(np.exp(others - total).sum()) if len(others) and total > -inf else 0.0
+    return None if entropy_bits is None else float(2.0**entropy_bits)
 
 
 def plain(value: Any) -> Any:

@@ -12,7 +12,7 @@ from tokenglass.text import safe_line, safe_prose
 from tokenglass.types import Generation, Showcase, Step, Strategy
 from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Line, Prose, Row, Table
-from tokenglass.views.figures import count, percent, significant
+from tokenglass.views.figures import count, differ, percent, significant
 from tokenglass.views.layout import blocks
 from tokenglass.views.reasons import NEAR_TIE
 
@@ -121,7 +121,7 @@ def _is_near(step: Step) -> bool:
 
 def _both(step: Step) -> str:
     """A token's probability, by the model and after the chain where that differs."""
-    if abs(step.p_final - step.p) < 1e-6:
+    if not differ(step.p_final, step.p):
         return percent(step.p)
     return f"{percent(step.p)} by the model, {percent(step.p_final)} after {_chain(step)}"
 
@@ -136,14 +136,15 @@ def _lost(step: Step, other: Step) -> str:
     if (removal := step.removed.get(other.id)) is not None:
         return f", which {safe_line(removal.stage)} had removed"
     found = next((row for row in step.top if row.id == other.id), None)
-    if found is None or abs(found.p_final - found.p) < 1e-6:
+    if found is None or not differ(found.p_final, found.p):
         return ""
     return f", which had {percent(found.p_final)} after {_chain(step)}"
 
 
 def _mean(generation: Generation) -> str:
     """Mean log-probability of a text's tokens, by the model itself."""
-    return significant(sum(step.logprob for step in generation.steps) / max(1, len(generation.steps)))
+    logprobs = [step.logprob for step in generation.steps if step.logprob is not None]
+    return significant(sum(logprobs) / max(1, len(logprobs)))  # a search needs an engine that knows them all
 
 
 def _contrastive(own: Generation, step: Step, other: Step) -> str:

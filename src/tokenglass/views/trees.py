@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from math import inf, log, prod
+from math import inf, log
 from typing import Any
 
 from tokenglass.text import safe_line, safe_text
 from tokenglass.types import Node, Step, Tree
 from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Item, Line, Outline, Piece, Row, Table
+from tokenglass.views.candidates import tints
 from tokenglass.views.cells import cell_width
-from tokenglass.views.figures import count, percent
+from tokenglass.views.figures import count, percent, together
 from tokenglass.views.layout import blocks
 
 MOST_LINES = 200
@@ -166,7 +167,7 @@ def _rows(branch: _Branch) -> Iterator[Row]:
         return
     steps = [node.step for node in run.nodes if node.step is not None]
     first, *further = _lines(steps)
-    p = prod(step.p_final for step in steps)
+    p = together(step.p_final for step in steps)
     cells = {
         "rank": _numbers(run.nodes),
         "verdict": MARKS.get(steps[0].origin, ("",))[0],
@@ -174,7 +175,7 @@ def _rows(branch: _Branch) -> Iterator[Row]:
         "token": branch.lead + first,
         "note": _labels(run.nodes[-1]),
     }
-    yield Row(cells, tints={"p": p})
+    yield Row(cells, tints=tints(p=p))
     bar = "│ " if run.followers or run.hidden else "  "
     yield from (Row({"token": branch.below + bar + text}) for text in further)
 
@@ -229,14 +230,15 @@ def _items(top: _Run) -> tuple[Item, ...]:
 
 def _item(run: _Run, items: tuple[Item, ...]) -> Item:
     steps = [node.step for node in run.nodes if node.step is not None]
-    p = prod(step.p_final for step in steps)
+    p = together(step.p_final for step in steps)
     mark = MARKS.get(steps[0].origin, ("",))[0]
     pieces = tuple(Piece(step.token.text, p=step.p_final, hint=_hint(step)) for step in steps)
     return Item(f"{_numbers(run.nodes)} {mark}".rstrip(" "), pieces, p, _labels(run.nodes[-1]), items)
 
 
 def _hint(step: Step) -> str:
-    return f"{percent(step.p_final)} · rank {step.rank:,}"
+    rank = "unknown" if step.rank is None else f"{step.rank:,}"
+    return f"{percent(step.p_final)} · rank {rank}"
 
 
 # --------------------------------------------------------------------------------------------------- rows
@@ -244,12 +246,12 @@ def _hint(step: Step) -> str:
 
 @rows.to_dict.register
 def _(result: Tree) -> dict[str, Any]:
-    sums: dict[int, float] = {}
+    sums: dict[int, float | None] = {}
     nodes = []
     for node in result:
         before = 0.0 if node.parent is None else sums.get(node.parent.id, 0.0)
         p = 1.0 if node.step is None else node.step.p_final
-        sums[node.id] = before + (log(p) if p > 0.0 else -inf)
+        sums[node.id] = None if before is None or p is None else before + (log(p) if p > 0.0 else -inf)
         nodes.append(_as_dict(node, sums[node.id]))
     return {
         "prompt_ids": rows.plain(result.prompt_ids),
@@ -259,7 +261,7 @@ def _(result: Tree) -> dict[str, Any]:
     }
 
 
-def _as_dict(node: Node, logprob: float) -> dict[str, Any]:
+def _as_dict(node: Node, logprob: float | None) -> dict[str, Any]:
     shared = {
         "node": node.id,
         "parent": None if node.parent is None else node.parent.id,

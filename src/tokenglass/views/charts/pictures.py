@@ -30,7 +30,6 @@ from tokenglass.types import (
     Vocabulary,
 )
 from tokenglass.types.sessions import ShowsItsState
-from tokenglass.views import rows
 from tokenglass.views.figures import percent
 from tokenglass.views.values import shown
 
@@ -143,9 +142,9 @@ def _(result: NextTokens, kind: Literal["bars", "curve"] = "bars") -> Picture:
     found = result.rows[:MOST_MARKS]
     ids = [row.id for row in found]
     labels = (*(f"{row.rank} {row.text}" for row in found), "… all others")
-    series: dict[str, tuple[float | None, ...]] = {OWN: (*(row.p for row in found), rows.rest_p(result, ids))}
+    series: dict[str, tuple[float | None, ...]] = {OWN: (*(row.p for row in found), result.rest_of(ids))}
     if result.final is not None:
-        series[FINAL] = (*(row.p_final for row in found), rows.rest_p_final(result, ids))
+        series[FINAL] = (*(row.p_final for row in found), result.rest_of(ids, final=True))
     return Bars(title, labels, series)
 
 
@@ -192,7 +191,7 @@ def _along(steps: tuple[Step, ...]) -> Lines:
         tuple(step.token.text for step in steps),
         {
             "entropy": tuple(step.entropy_bits for step in steps),
-            "surprise": tuple(-log2(step.p) if step.p > 0.0 else None for step in steps),
+            "surprise": tuple(-log2(step.p) if step.p else None for step in steps),
         },
     )
 
