@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Lock
+from typing import NoReturn
 
 from tokenglass.engines.server import answers
 from tokenglass.engines.server.answers import Entry
 from tokenglass.engines.server.peers import LlamaCpp
 from tokenglass.engines.server.transport import Transport
+from tokenglass.errors import Unsupported
 from tokenglass.types import Kind
 
 Piece = tuple[int, tuple[int, int] | None]
@@ -131,6 +133,16 @@ class PeerScheme:
             pieces = self._pieces(text, False, parse_special)
             if len(pieces) == 1:
                 yield pieces[0][0]
+
+    def words(self, text: str) -> NoReturn:
+        """A server does not say where it cuts.
+
+        Raises:
+            Unsupported: always.
+        """
+        raise Unsupported(
+            "words of a server's tokenizer", "it does not say where it cuts; look at its tokens"
+        )
 
     def text(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The ids as text, malformed bytes replaced."""
