@@ -106,7 +106,7 @@ def test_a_device_that_is_not_there(folders: Any) -> None:
 
 
 def test_dtypes(folders: Any, tmp_path: Path) -> None:
-    """bfloat16 keeps 8 bits: on logits of about 5 a few hundredths, and never none. "auto" is the stored one."""
+    """bfloat16 keeps 8 bits: a few hundredths on logits of about 5, never none. "auto" is the stored one."""
     folder, theirs = folders["llama"]
     want = families.reference(theirs, IDS)
     for dtype in ("bfloat16", "float16"):
@@ -301,11 +301,11 @@ def test_a_model_larger_than_memory_is_refused(folders: Any, monkeypatch: pytest
         assert model.info.precision == "bfloat16"
 
 
-# -------------------------------------------------------------------------------------------- what it remembers
+# ---------------------------------------------------------------------------------------- what it remembers
 
 
 def test_what_is_kept_is_bounded(tmp_path: Path) -> None:
-    """Texts of 3 layers x 2 x 2 heads x 16 floats a token; beyond the bound the oldest go, and numbers stay."""
+    """A token takes 3 layers x 2 x 2 heads x 16 floats; beyond the bound the oldest go, and numbers stay."""
     theirs = families.make("llama-grouped", tmp_path)
     engine: Any = hf_engine(tmp_path, cache_bytes=200_000)
     rng = np.random.default_rng(0)
