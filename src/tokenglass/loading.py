@@ -78,7 +78,8 @@ def load(
     try:
         return load_files(files, precision, threads, add_prefix_space)
     except ModelUnsupported as error:
-        if engine == "onnx" or isinstance(error, ModelDamaged) or precision == "fast" or not _hf_installed():
+        settled = engine == "onnx" or precision == "fast" or files.gguf or isinstance(error, ModelDamaged)
+        if settled or not _hf_installed():
             raise
     return _load_hf(files, threads, add_prefix_space, "float32", None)
 

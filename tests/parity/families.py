@@ -177,13 +177,15 @@ OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def make(name: str, folder: Path, *, dtype: str = "float32", shard: str | None = None) -> Any:
+def make(
+    name: str, folder: Path, *, dtype: str = "float32", shard: str | None = None, vocab_size: int = VOCAB
+) -> Any:
     """Save a seeded model of a shape and return transformers' own, in float32 with eager attention."""
     import torch
     import transformers
 
     kind, fields = {**SHAPES, **OTHERS}[name]
-    common = {"vocab_size": VOCAB, "bos_token_id": 1, "eos_token_id": 2}
+    common = {"vocab_size": vocab_size, "bos_token_id": 1, "eos_token_id": 2}
     if kind != "GPT2Config":
         common |= {"num_hidden_layers": 3, "intermediate_size": 96, "max_position_embeddings": 256}
     config = getattr(transformers, kind)(**{**common, **fields})

@@ -97,7 +97,9 @@ def open_gguf(
         ValueError: as `open_folder`.
     """
     place, kind = _device(device), _dtype("float32" if dtype == "auto" else dtype, None)
-    model, _ = _loaded(files, str(files.path.parent), kind, {"gguf_file": files.path.name})
+    options = {"gguf_file": files.path.name, "output_loading_info": True}
+    model, report = _loaded(files, str(files.path.parent), kind, options)
+    _refuse_misfits(report, files.name)
     ids = [header.metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "bos")]
     eos = [int(i) for i in dict.fromkeys(ids[:2]) if i is not None]
     weights = _summary(Counter(info.dtype for info in header.tensors.values()))

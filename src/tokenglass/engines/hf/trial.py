@@ -86,7 +86,7 @@ def _by_equal_attention(network: Network, ids: Ids, fused: Floats) -> Floats:
     if getattr(network.config, "_attn_implementation", None) != "sdpa":
         return fused
     network.model.set_attn_implementation("eager")
-    plain = network([ids], Need(len(ids))).logits[0]
+    plain: Floats = network([ids], Need(len(ids))).logits[0]
     if not np.abs(plain - fused).max() <= _tolerance(network, plain):
         return plain
     network.model.set_attn_implementation("sdpa")
