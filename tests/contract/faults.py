@@ -64,8 +64,13 @@ def _raw(document: str) -> Fault:
     return lambda answer: answer.send(document.encode())
 
 
+def _one(logprob: str) -> Fault:
+    return _raw(f'{{"completion_probabilities": [{{"top_logprobs": [{{"id": 1, "logprob": {logprob}}}]}}]}}')
+
+
 def _status(status: int, body: Any = None, **headers: str) -> Fault:
-    return lambda answer: answer.send({"error": {"message": "no"}} if body is None else body, status, **headers)
+    said = {"error": {"message": "no"}} if body is None else body
+    return lambda answer: answer.send(said, status, **headers)
 
 
 def _once(first: Fault) -> Fault:
@@ -182,14 +187,18 @@ FAULTS: dict[str, Case] = {
     "moved, 301": Case(_status(301, Location="http://127.0.0.1:9/v1/completions"), "never followed"),
     "moved, 307": Case(_status(307, Location="http://127.0.0.1:9/completion"), "never followed"),
     "moved to nowhere, 302": Case(_status(302), "never followed"),
-    "bad request, 400": Case(_status(400, {"error": {"message": "bad \x1b[31mthing\nhere"}}), "bad ⟨ESC⟩[31mthing"),
+    "bad request, 400": Case(
+        _status(400, {"error": {"message": "bad \x1b[31mthing\nhere"}}), "bad ⟨ESC⟩[31mthing"
+    ),
     "wrong key, 401": Case(_status(401, {"error": f"the key {KEY} is wrong"}), "the key [key] is wrong"),
     "forbidden, 403": Case(_status(403, {"message": KEY * 3}), "[key][key][key]"),
     "no such path, 404": Case(_status(404, b"<html>not found</html>"), "<html>not found</html>"),
     "too many, 429, once": Case(_once(_status(429, Retry_After="0")), None),
     "too many, 429, always": Case(_status(429, Retry_After="0"), "answers 429"),
     "too many, 429, come in an hour": Case(_status(429, Retry_After="3600"), "asks to wait 3,600 seconds"),
-    "too many, 429, come in 2200": Case(_status(429, Retry_After="Wed, 01 Jan 2200 00:00:00 GMT"), "asks to wait"),
+    "too many, 429, come in 2200": Case(
+        _status(429, Retry_After="Wed, 01 Jan 2200 00:00:00 GMT"), "asks to wait"
+    ),
     "too many, 429, come soon": Case(_once(_status(429, Retry_After="soon")), None),
     "broken, 500": Case(_status(500, {"detail": "CUDA out of memory"}), "answers 500: CUDA out of memory"),
     "bad gateway, 502": Case(_status(502, b"<html>" + b"x" * 5000), "answers 502"),
@@ -204,7 +213,9 @@ FAULTS: dict[str, Case] = {
     "no UTF-8": Case(lambda answer: answer.send(b'{"a": "\xff\xfe"}'), "no JSON"),
     "an error with status 200": Case(_raw('{"error": {"message": "slot is gone"}}'), "answers without"),
     "no probabilities": Case(_drop("completion_probabilities"), "answers without completion_probabilities"),
-    "an empty list": Case(_changed(lambda d: d.__setitem__("completion_probabilities", [])), "answers without"),
+    "an empty list": Case(
+        _changed(lambda d: d.__setitem__("completion_probabilities", [])), "answers without"
+    ),
     "no list of tokens": Case(_drop("completion_probabilities", "top_logprobs"), "answers without"),
     "a text for a list": Case(
         _changed(lambda d: d["completion_probabilities"][0].__setitem__("top_logprobs", "x")), NOT_USED
@@ -213,19 +224,15 @@ FAULTS: dict[str, Case] = {
         _changed(lambda d: d["completion_probabilities"][0].__setitem__("top_logprobs", [])), "names none"
     ),
     # its numbers
-    "NaN": Case(_raw('{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": NaN}]}]}'), "no JSON"),
-    "too large for a float": Case(
-        _raw('{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": 1e999}]}]}'), "that is none"
-    ),
+    "NaN": Case(_one("NaN"), "no JSON"),
+    "too large for a float": Case(_one("1e999"), "that is none"),
     "a log-probability as text": Case(_first("logprob", "-1.5"), "that is none"),
     "a log-probability of null": Case(_first("logprob", None), "answers without"),
     "true for a log-probability": Case(_first("logprob", True), "that is none"),
     "a log-probability above 0": Case(_first("logprob", 2.0), "that is none"),
     "probabilities above 1 together": Case(_every(-0.01), "sum to"),
     "probabilities far below 1 together": Case(_every(-100.0), "cannot sum to 1"),
-    "nothing but impossible tokens": Case(_raw(
-        '{"completion_probabilities": [{"top_logprobs": [{"id": 1, "logprob": -1e999}]}]}'), "names none"
-    ),
+    "nothing but impossible tokens": Case(_one("-1e999"), "names none"),
     # its tokens
     "an id beyond the vocabulary": Case(_first("id", 70_000), "outside the vocabulary"),
     "an id below 0": Case(_first("id", -1), "outside the vocabulary"),

@@ -99,7 +99,13 @@ class ScriptedPeer:
     """
 
     def __init__(
-        self, rule: Rule, kind: str = "llama.cpp", *, key: str = "", listed: int | None = None, processed: bool = False
+        self,
+        rule: Rule,
+        kind: str = "llama.cpp",
+        *,
+        key: str = "",
+        listed: int | None = None,
+        processed: bool = False,
     ) -> None:
         self.rule, self.kind, self.key, self.listed, self.processed = rule, kind, key, listed, processed
         self.fault: Fault | None = None
@@ -193,13 +199,15 @@ class ScriptedPeer:
     def _refused(self, n: int) -> dict[str, Any] | None:
         if self.listed is None or n <= self.listed:
             return None
-        return {"status": 400, "error": {"message": f"logprobs of {n} is greater than max allowed: {self.listed}"}}
+        message = f"logprobs of {n} is greater than max allowed: {self.listed}"
+        return {"status": 400, "error": {"message": message}}
 
     def _llama(self, body: dict[str, Any]) -> dict[str, Any]:
         ids = body["prompt"]
         top = self.top(ids, body["n_probs"], body.get("temperature", 1.0))
         table = [
-            {"id": i, "token": _text(i), "bytes": [] if i == EOS else [i], "logprob": value} for i, value in top
+            {"id": i, "token": _text(i), "bytes": [] if i == EOS else [i], "logprob": value}
+            for i, value in top
         ]
         biased = {i: b for i, b in body.get("logit_bias", [])}
         chosen = max(self.top(ids, SIZE), key=lambda pair: pair[1] + biased.get(pair[0], 0.0))[0]

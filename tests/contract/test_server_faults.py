@@ -200,7 +200,8 @@ def test_a_key_that_was_set_for_any_program_stays_off_open_lines(monkeypatch: py
     monkeypatch.delenv("TOKENGLASS_API_KEY", raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "shared")
     assert parse_address("http://192.0.2.1:8000/v1").key == ""
-    assert parse_address("https://example.org/v1").key == parse_address("http://127.0.0.1:1/v1").key == "shared"
+    assert parse_address("https://example.org/v1").key == "shared"
+    assert parse_address("http://127.0.0.1:1/v1").key == "shared"
     monkeypatch.setenv("TOKENGLASS_API_KEY", "own")
     assert parse_address("http://192.0.2.1:8000/v1").key == "own"
     assert "own" not in repr(parse_address("http://192.0.2.1:8000/v1"))
@@ -208,7 +209,10 @@ def test_a_key_that_was_set_for_any_program_stays_off_open_lines(monkeypatch: py
 
 @pytest.mark.parametrize(
     "address",
-    ["http://user:secret@host/v1", "http://host/v1?key=secret", "ftp://host/v1", "http://", "http://h:x/v1", "http://a b/"],
+    [
+        *("http://user:secret@host/v1", "http://host/v1?key=secret", "ftp://host/v1", "http://"),
+        *("http://h:x/v1", "http://a b/"),
+    ],
 )
 def test_an_address_that_is_none_is_refused_and_never_quotes_a_secret(address: str) -> None:
     from tokenglass.engines.server import parse_address

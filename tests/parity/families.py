@@ -113,14 +113,79 @@ SHAPES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
+# Families without a native graph, for the hf engine: positions of every kind, windows, experts, states.
+OTHERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "opt": (
+        "OPTConfig",
+        {"hidden_size": 64, "num_attention_heads": 4, "ffn_dim": 96, "word_embed_proj_dim": 64},
+    ),
+    "phi": ("PhiConfig", {"hidden_size": 64, "num_attention_heads": 4, "partial_rotary_factor": 0.5}),
+    "bloom": ("BloomConfig", {"hidden_size": 64, "n_head": 4, "n_layer": 3}),
+    "gemma": (
+        "GemmaConfig",
+        {"hidden_size": 64, "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16},
+    ),
+    "gemma2-window": (
+        "Gemma2Config",
+        {
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "sliding_window": 7,
+            "query_pre_attn_scalar": 16,
+        },
+    ),
+    "phi3-longrope": (
+        "Phi3Config",
+        {
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "pad_token_id": 0,
+            "original_max_position_embeddings": 40,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0] * 8,
+                "long_factor": [1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0],
+                "original_max_position_embeddings": 40,
+            },
+        },
+    ),
+    "mixtral": (
+        "MixtralConfig",
+        {
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "num_local_experts": 4,
+            "num_experts_per_tok": 2,
+        },
+    ),
+    "mamba": ("MambaConfig", {"hidden_size": 64, "state_size": 8}),
+    "lfm2": (
+        "Lfm2Config",
+        {
+            "hidden_size": 64,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "layer_types": ["conv", "full_attention", "conv"],
+        },
+    ),
+    "rwkv": ("RwkvConfig", {"hidden_size": 64, "context_length": 256}),
+}
 
-def make(name: str, folder: Path, *, dtype: str = "float32", shard: str | None = None) -> Any:
+
+def make(
+    name: str, folder: Path, *, dtype: str = "float32", shard: str | None = None, vocab_size: int = VOCAB
+) -> Any:
     """Save a seeded model of a shape and return transformers' own, in float32 with eager attention."""
     import torch
     import transformers
 
-    kind, fields = SHAPES[name]
-    common = {"vocab_size": VOCAB, "bos_token_id": 1, "eos_token_id": 2}
+    kind, fields = {**SHAPES, **OTHERS}[name]
+    common = {"vocab_size": vocab_size, "bos_token_id": 1, "eos_token_id": 2}
     if kind != "GPT2Config":
         common |= {"num_hidden_layers": 3, "intermediate_size": 96, "max_position_embeddings": 256}
     config = getattr(transformers, kind)(**{**common, **fields})

@@ -14,7 +14,7 @@ from typing import Any
 
 COMMANDS = (
     *("tokens", "next", "generate", "strategies", "score", "compare"),
-    *("open", "replay", "export", "models", "doctor"),
+    *("open", "replay", "export", "models", "serve-gguf", "doctor"),
 )
 WITH_CONFIG = ("explore", "next", "generate", "strategies", "compare")
 # Options that take the next word and are no keyword; needed to find the first word that is none of theirs.
@@ -23,6 +23,7 @@ VALUED = frozenset(
         *("-m", "--model", "--precision", "-n", "--lookup", "--why", "--position"),
         *("--only", "--revision", "--text", "--top", "--options", "--a", "--b", "--with-model"),
         *("--save", "-o", "--output", "--format"),
+        *("--tokenizer", "--port", "--context", "--threads"),
     }
 )
 FLAGS = frozenset(

@@ -18,6 +18,18 @@ from tokenglass.types import EngineInfo, Listing
 
 Floats = NDArray[np.float32]
 
+# Everything that `EngineInfo.capabilities` may hold; docs/engines.md says which engine has which.
+CAPABILITIES: Mapping[str, str] = {
+    "logits": "gives unnormalised logits over the whole vocabulary",
+    "positions": "gives rows after every position of a text, not only the last",
+    "hidden": "gives the hidden states of its layers",
+    "unembed": "turns hidden states into logits, with and without the final norm",
+    "tree": "keeps what it has read: a fork, a rewind or a longer text costs only what is new",
+    "batch": "runs several texts in one pass over the weights",
+    "listed": "gives log-probabilities of its likeliest tokens only, normalised over the vocabulary",
+    "ids": "sends token ids as they are, where others send their text",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Prefix:

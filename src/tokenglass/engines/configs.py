@@ -21,7 +21,7 @@ from tokenglass.engines.spec import (
 from tokenglass.errors import ModelDamaged, ModelUnsupported
 
 Config = Mapping[str, Any]
-ADVICE = "run it with transformers"
+ADVICE = "load it with engine='hf' (pip install 'tokenglass[hf]')"
 
 # Fields that describe files, training, other tasks or outputs, never the logits of an evaluation run.
 HARMLESS = frozenset(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tokenglass.engines.configs import Config, Reader, check
+from tokenglass.engines.configs import ADVICE, Config, Reader, check
 from tokenglass.engines.spec import Family, ModelSpec, Rope, default_rope, linear_rope
 from tokenglass.errors import ModelDamaged, ModelUnsupported
 
@@ -36,7 +36,9 @@ def spec_from_gguf(metadata: Config, tensors: Mapping[str, tuple[int, ...]], whe
     family = GGUF_FAMILIES.get(architecture)
     if family is None:
         known = ", ".join(GGUF_FAMILIES)
-        raise ModelUnsupported(f"{where}: architecture {architecture!r} has no native graph ({known})")
+        raise ModelUnsupported(
+            f"{where}: architecture {architecture!r} has no native graph ({known}); {ADVICE}"
+        )
     own = {
         k.removeprefix(architecture + "."): v for k, v in metadata.items() if k.startswith(architecture + ".")
     }

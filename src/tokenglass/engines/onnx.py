@@ -18,7 +18,7 @@ from tokenglass.engines.graph import padded_head
 from tokenglass.engines.inputs import Inputs, leading_line
 from tokenglass.engines.session import Session
 from tokenglass.engines.weights import Weights
-from tokenglass.errors import ContextOverflow
+from tokenglass.errors import ContextOverflow, EngineError
 from tokenglass.types import EngineInfo
 
 Floats = NDArray[np.float32]
@@ -40,8 +40,7 @@ class OnnxEngine:
         body, head: sessions over its two graph parts.
         info: what is running.
         cache_bytes: bound on keys and values kept for prefixes that do not run at the moment.
-        widened: makes a second body session with float32 weights, faster for several tokens at once; None
-            where the first one has them already. It may answer None when memory is short.
+        widened: makes a second, float32 body for several tokens at once (None when memory is short), if any.
     """
 
     def __init__(
@@ -78,7 +77,8 @@ class OnnxEngine:
         """Release sessions and cache."""
         with self._lock:
             self._bound.clear()
-            del self._body, self._head, self._dense, self._tree
+            for name in ("_body", "_head", "_dense", "_tree"):
+                self.__dict__.pop(name, None)
 
     # ------------------------------------------------------------ protocol
 
@@ -156,6 +156,8 @@ class OnnxEngine:
     # ----------------------------------------------------------- computing
 
     def _check(self, prefixes: Sequence[Prefix], last: int, layers: Sequence[int], hidden_last: int) -> None:
+        if "_tree" not in self.__dict__:
+            raise EngineError(f"{self._info.name} was closed; load it again")
         if not prefixes:
             raise ValueError("prefixes must hold at least one prefix, got none")
         for prefix in prefixes:

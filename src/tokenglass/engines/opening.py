@@ -27,7 +27,7 @@ from tokenglass.engines.tensors import Precision, read_floats
 from tokenglass.engines.weights import FileStore, Weights
 from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported
 from tokenglass.files.cache import cache_folder
-from tokenglass.files.config import read_json, refuse_code
+from tokenglass.files.config import read_json, refuse_code, special_ids
 from tokenglass.files.gguf import GgufHeader
 from tokenglass.files.layout import ModelFiles
 from tokenglass.files.memory import free_memory
@@ -36,7 +36,7 @@ from tokenglass.types import EngineInfo
 
 DEFAULT_CACHE_BYTES = 1 << 30
 GRAPH_VERSION = 1  # raise when `graph` or `pack` change what they write
-CAPABILITIES = frozenset({"logits", "hidden", "tree", "batch", "unembed"})
+CAPABILITIES = frozenset({"logits", "positions", "hidden", "tree", "batch", "unembed"})
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,9 @@ def open_folder(
     weights = Weights(FileStore(tensors), spec, gguf=False, precision=precision)
     defaults = read_json(files.generation_config) if files.generation_config else {}
     # transformers 5 reads special ids from generation_config.json, and from config.json where there is none
-    eos = _ids(defaults.get("eos_token_id", config.get("eos_token_id")), spec.vocab_size)
-    bos = _ids(defaults.get("bos_token_id", config.get("bos_token_id")), spec.vocab_size)
+    eos = special_ids(defaults.get("eos_token_id", config.get("eos_token_id")), spec.vocab_size)
+    bos = special_ids(defaults.get("bos_token_id", config.get("bos_token_id")), spec.vocab_size)
     return Opened(files, weights, eos, bos[0] if bos else None, defaults)
-
-
-def _ids(value: Any, vocab_size: int) -> tuple[int, ...]:
-    ids = value if isinstance(value, list) else [] if value is None else [value]
-    if not all(isinstance(i, int) and 0 <= i < vocab_size for i in ids):
-        raise ModelDamaged(f"special token id {value!r} is outside the vocabulary of {vocab_size}")
-    return tuple(ids)
 
 
 def _with_rope_factors(spec: ModelSpec, store: FileStore) -> ModelSpec:

@@ -51,7 +51,7 @@ class TableEngine:
             context_length=context_length,
             eos_ids=eos_ids,
             bos_id=bos_id,
-            capabilities=frozenset({"logits", "tree"}),
+            capabilities=frozenset({"logits", "positions"}),
         )
 
     @property
@@ -82,6 +82,8 @@ class TableEngine:
     def iter_logits(self, ids: Sequence[int], chunk: int = 64) -> Iterator[Floats]:
         """Logits of every position of `ids` as (t, V) pieces."""
         ids = tuple(ids)
+        if chunk < 1:
+            raise ValueError(f"chunk must be at least 1, got {chunk}")
         self._check(ids, 1)
         for start in range(0, len(ids), chunk):
             stop = min(start + chunk, len(ids))
@@ -91,6 +93,8 @@ class TableEngine:
         """Nothing to release."""
 
     def _check(self, ids: tuple[int, ...], last: int) -> None:
+        if not ids:
+            raise ValueError("a prefix must hold at least one token, got none")
         if len(ids) > self._info.context_length:
             raise ContextOverflow(len(ids), self._info.context_length)
         if not 1 <= last <= len(ids):

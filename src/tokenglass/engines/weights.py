@@ -273,7 +273,8 @@ class Weights:
         for name in self._store.infos:
             if self._used(name) and name not in known:
                 raise ModelUnsupported(
-                    f"unknown tensor {name!a} could change the model's numbers; run it with transformers"
+                    f"unknown tensor {name!a} could change the model's numbers; check its files, or load it "
+                    "with engine='hf'"
                 )
 
 

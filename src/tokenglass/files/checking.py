@@ -68,7 +68,9 @@ def check_files(files: ModelFiles, pin: Pin | None = None) -> Checked:
     return Checked(files.name, files.path, files.n_bytes, n_tensors, rows, tokens, digest, pin is not None)
 
 
-def checked_gguf(files: ModelFiles, precision: memory.Precision = "exact") -> gguf.GgufHeader:
+def checked_gguf(
+    files: ModelFiles, precision: memory.Precision = "exact", width: int | None = 0
+) -> gguf.GgufHeader:
     """The header of a GGUF model that is about to be loaded: sound, sensible, and small enough.
 
     Raises:
@@ -77,11 +79,11 @@ def checked_gguf(files: ModelFiles, precision: memory.Precision = "exact") -> gg
     """
     header = gguf.read_header(files.path)
     gguf.check_model(header)
-    memory.refuse_too_large(files, precision)
+    memory.refuse_too_large(files, precision, width=width)
     return header
 
 
-def checked_folder(files: ModelFiles) -> tuple[safetensors.SafetensorsHeader, ...]:
+def checked_folder(files: ModelFiles, width: int | None = 0) -> tuple[safetensors.SafetensorsHeader, ...]:
     """The headers of a folder that is about to be loaded: sound, as the index says, and small enough.
 
     Raises:
@@ -93,7 +95,7 @@ def checked_folder(files: ModelFiles) -> tuple[safetensors.SafetensorsHeader, ..
     refuse_code(config, path)
     check_config(config, path)
     headers = safetensors.read_folder(files.path)
-    memory.refuse_too_large(files)
+    memory.refuse_too_large(files, width=width)
     return headers
 
 

@@ -158,6 +158,18 @@ def check_config(config: Mapping[str, Any], path: Path) -> None:
                 _bounded(token_id, key, 0, counts["vocab_size"] - 1, path)
 
 
+def special_ids(value: Any, vocab_size: int) -> tuple[int, ...]:
+    """The ids that a field such as eos_token_id names: one, several or none.
+
+    Raises:
+        ModelDamaged: one is outside the vocabulary.
+    """
+    ids = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(isinstance(i, int) and 0 <= i < vocab_size for i in ids):
+        raise ModelDamaged(f"special token id {value!r} is outside the vocabulary of {vocab_size}")
+    return tuple(ids)
+
+
 def _bounded(value: Any, key: str, low: int, high: int, path: Path) -> int:
     if type(value) is not int or not low <= value <= high:
         raise _outside(value, key, low, high, path)

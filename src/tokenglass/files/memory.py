@@ -19,13 +19,18 @@ SPARE = 1.1  # repacked blocks carry their scales apart; allocators round up
 Precision = Literal["exact", "fast"]
 
 
-def estimate_memory(files: ModelFiles, precision: Precision = "exact") -> int:
+def estimate_memory(files: ModelFiles, precision: Precision = "exact", width: int | None = 0) -> int:
     """Bytes that running a model will take, within about a third.
+
+    Args:
+        files: the model.
+        precision: of the native engine.
+        width: bytes of a weight in another engine, None for those it is stored in; 0 is the native engine.
 
     Raises:
         ModelDamaged: a header is wrong.
     """
-    weights = sum(_held(tensor, precision) for tensor in _tensors(files))
+    weights = sum(_held(tensor, precision, width) for tensor in _tensors(files))
     return int(weights * SPARE) + WORKSPACE
 
 
@@ -35,14 +40,16 @@ def free_memory() -> int | None:
     return min(figures, default=None)
 
 
-def refuse_too_large(files: ModelFiles, precision: Precision = "exact", free: int | None = None) -> None:
+def refuse_too_large(
+    files: ModelFiles, precision: Precision = "exact", free: int | None = None, width: int | None = 0
+) -> None:
     """Refuse a model that would not fit the free memory; where that is unknown nothing is refused.
 
     Raises:
         ModelUnsupported: says how much is needed and how much is free.
     """
     free = free_memory() if free is None else free
-    needed = estimate_memory(files, precision)
+    needed = estimate_memory(files, precision, width)
     if free is not None and needed > free:
         raise ModelUnsupported(
             f"{shown(files.name)} needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free; "
@@ -58,7 +65,9 @@ def _tensors(files: ModelFiles) -> Iterable[TensorInfo]:
             yield from safetensors.read_header(path).tensors.values()
 
 
-def _held(tensor: TensorInfo, precision: Precision) -> int:
+def _held(tensor: TensorInfo, precision: Precision, width: int | None) -> int:
+    if width != 0:
+        return tensor.nbytes if width is None else width * tensor.size
     return tensor.nbytes if tensor.dtype in KEPT[precision] else 4 * tensor.size
 
 
