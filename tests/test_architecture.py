@@ -45,6 +45,7 @@ THIRD = {
     "kept",
     "onscreen",
     "replaying",
+    "connecting",
     "saving",
     "treewriter",
     "growing",
@@ -82,6 +83,8 @@ DOORS = {
     ("workbench", "tokenglass.handout"): "function",  # a page hands its session out
     ("kept", "tokenglass.handout"): "function",  # and so does a session itself
     ("workbench", "tokenglass.engines.base"): "top",  # engines whose runs are turns
+    ("connecting", "tokenglass.engines.server"): "top",  # as loading's; itself loaded when one is named
+    ("connecting", "tokenglass.engines.server.child"): "function",
     ("loading", "tokenglass.engines.hf"): "function",
 }
 # The hf engine's modules work on torch's tensors from end to end.
@@ -116,6 +119,8 @@ HEAVY = {
     "starlette": {"server.app"},  # what FastAPI is made of
     "uvicorn": {"server.running"},
     "transformers": {"engines.hf.opening", "engines.hf.states", "engines.hf.strips"},
+    "httpx": {"engines.server.transport"},
+    "xllamacpp": {"engines.server.child"},
     "safetensors": set(),
     "typer": set(),
 }

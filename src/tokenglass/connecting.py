@@ -133,7 +133,7 @@ def _own_tokenizer(line: Transport, probed: Probed) -> tuple[Tokenizer, Callable
     can = probed.abilities
     if probed.vocab_size is None or can["tokenize"] != "yes" or can["bytes"] != "yes":
         raise ModelUnsupported(
-            f"the server at {safe_line(line.address.root)} does not say how its model cuts text; name the model's "
+            f"the server at {safe_line(line.address.root)} does not say how its model cuts text; name the "
             'tokenizer: tg.load(address, tokenizer="folder or hub id"), or --tokenizer'
         )
     scheme = PeerScheme(line, probed.vocab_size)
@@ -188,8 +188,8 @@ def _require_same(line: Transport, probed: Probed, tokenizer: Tokenizer) -> None
         token = tokenizer.token(entry.id)
         if token.kind != "control" and token.bytes != entry.spelt:
             raise ModelUnsupported(
-                f'token {entry.id} is "{safe_text(entry.spelt)}" to the server and "{token.text}" to the tokenizer; '
-                f"{_NAME_IT}"
+                f'token {entry.id} is "{safe_text(entry.spelt)}" to the server and "{token.text}" to the '
+                f"tokenizer; {_NAME_IT}"
             )
     if probed.abilities["tokenize"] == "yes":
         _require_same_cut(line, probed, tokenizer)

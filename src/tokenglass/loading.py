@@ -30,9 +30,9 @@ def load(
     revision: str | None = None,
     threads: int | None = None,
     add_prefix_space: bool | None = None,
+    tokenizer: str | Path | Tokenizer | None = None,
     dtype: Dtype | None = None,
     device: str | None = None,
-    tokenizer: str | Path | Tokenizer | None = None,
 ) -> Model:
     """A model, ready to run; fetched once where it is not on this disk yet.
 
@@ -40,21 +40,21 @@ def load(
         source: "smollm2" (the embedded default), a Hugging Face id such as "gpt2", a folder with config.json,
             safetensors and a tokenizer, a .gguf file, or the address of a model server such as
             "http://127.0.0.1:8000/v1#model".
-        engine: "onnx", the native engine; "hf", any causal model of transformers; "server", for an address,
-            or for a .gguf file, for which a llama.cpp server is started that ends with the model. None takes
-            "server" for an address, else the native one, and "hf" for models that it does not know, where
-            that extra is installed.
+        engine: "onnx", the native engine; "hf", any causal model of transformers; "server", a model behind a
+            server: for a .gguf file, llama.cpp's is started, and ends with the model. None takes "server" for
+            an address, the native engine for files, and "hf" for models that it does not know, where that
+            extra is installed.
         precision: "exact" computes with float32 activations; "fast" rounds them to int8 inside matrices that
             are stored in blocks, and is refused for models that have none.
         revision: branch, tag or commit of a Hugging Face id.
         threads: of the computation; None takes every core this process may use.
         add_prefix_space: put a space before the text, as some tokenizers do; None takes the model's own.
+        tokenizer: of the model behind an address, as for `load_tokenizer`; None takes the server's own, which
+            llama.cpp's server alone says enough of.
         dtype: of weights and activations under "hf": "float32" (the default), "bfloat16", "float16", or
             "auto", the one the weights are stored in.
         device: of "hf": "cpu", "cuda", "cuda:1", "mps"; None takes CUDA where there is one. Naming a dtype or
             a device asks for "hf".
-        tokenizer: of the model behind an address, as for `load_tokenizer`; None takes the server's own, which
-            llama.cpp's server alone says enough of.
 
     Raises:
         ModelNotFound: no such model here, and it could not be fetched.
@@ -62,11 +62,12 @@ def load(
         MissingDependency: an engine without its packages.
         RemoteError: a server cannot be reached, or failed.
     """
-    if engine is None and (dtype is not None or device is not None):
+    if engine is None and (dtype is not None or device is not None) and not is_address(source):
         engine = "hf"
     _check_arguments(source, engine, precision, threads, dtype, device)
     if engine == "server" or is_address(source):
-        return _load_server(source, engine, precision, revision, threads, add_prefix_space, tokenizer)
+        given = {"precision": None if precision == "exact" else precision, "dtype": dtype, "device": device}
+        return _load_server(source, engine, given, revision, threads, add_prefix_space, tokenizer)
     if tokenizer is not None:
         raise ValueError("tokenizer goes with the address of a server; other models bring their own")
     from tokenglass.models import resolve
@@ -120,7 +121,7 @@ def is_address(source: str | Path) -> bool:
 def _load_server(
     source: str | Path,
     engine: EngineName | None,
-    precision: Precision,
+    settled: Mapping[str, Any],
     revision: str | None,
     threads: int | None,
     add_prefix_space: bool | None,
@@ -130,10 +131,11 @@ def _load_server(
     from tokenglass import connecting
 
     remote = is_address(source)
-    if engine == "onnx":
-        raise ValueError("an address goes with engine='server'; leave engine out")
-    if precision != "exact" or (remote and (threads is not None or revision is not None)):
-        raise ValueError("precision, threads and revision are settled by the server; leave them out")
+    if engine not in (None, "server"):
+        raise ValueError(f"an address goes with engine='server', not {engine!r}; leave engine out")
+    settled = settled if not remote else {**settled, "revision": revision, "threads": threads}
+    if given := [name for name, value in settled.items() if value is not None]:
+        raise ValueError(f"{', '.join(given)}: settled by the server; leave out")
     if not remote and (tokenizer is not None or add_prefix_space is not None):
         raise ValueError("a .gguf file brings its own tokenizer; leave tokenizer and add_prefix_space out")
     if not remote:

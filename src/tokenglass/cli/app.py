@@ -91,7 +91,8 @@ def _tokens(given: Namespace) -> int:
     import tokenglass as tg
 
     text = prompt_of(given)
-    tokenizer = tg.load_tokenizer(given.model)
+    remote = given.model.startswith(("http://", "https://"))
+    tokenizer = load_model(given).tokenizer if remote else tg.load_tokenizer(given.model)
     if isinstance(text, str):
         special = {
             "add_special_tokens": not given.no_add_special_tokens,
@@ -179,6 +180,7 @@ _ELSEWHERE = {  # the module of a command that is not called like it, and the fu
     "replay": ("traces", "replay_trace"),
     "export": ("exporting", "run"),
     "serve": ("serving", "run"),
+    "serve-gguf": ("serving_gguf", "run"),
 }
 
 
@@ -207,7 +209,7 @@ def load_model(given: Namespace, *, steps: bool = False) -> Model:
         from tokenglass.cli.checking import check
 
         check(given.config, steps=steps)
-    model = tg.load(given.model, precision=given.precision)
+    model = tg.load(given.model, precision=given.precision, tokenizer=given.tokenizer)
     load_drafter(given.config, given, model)
     return model
 

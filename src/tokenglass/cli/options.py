@@ -28,11 +28,12 @@ SUMMARIES = {
     "export": "Write the rows of a kept session, or of another program's response, to a file.",
     "serve": "Serve the page on this machine until Ctrl-C; prints its address, which holds a secret.",
     "models": "The models here: list them, fetch one, add a file, say where one lies, check one.",
+    "serve-gguf": "Serve a GGUF file by llama.cpp on this machine, for models without a native graph.",
     "doctor": "Show versions, CPU features, whether the model is here, one measured step and its memory.",
 }
 
 
-_MODEL_HELP = "a name, folder, .gguf file or hub id"
+_MODEL_HELP = "a name, folder, .gguf file, hub id or server's address"
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -101,6 +102,20 @@ def _precision(made: Parser) -> None:
         default="exact",
         choices=("exact", "fast"),
         help="float32 activations, or int8 where possible",
+    )
+    made.add_argument("--tokenizer", metavar="NAME", help="of the model behind a server that shows none")
+
+
+def _serve_gguf(made: Parser) -> None:
+    made.add_argument("file", metavar="FILE", help="a .gguf file, or the name of a model that is one")
+    made.add_argument(
+        "--port", type=_whole, default=0, metavar="N", help="on 127.0.0.1 (0: any that is free)"
+    )
+    made.add_argument(
+        "--context", type=_positive, metavar="N", help="tokens it can read (8192, or the model's)"
+    )
+    made.add_argument(
+        "--threads", type=_positive, metavar="N", help="of the computation (llama.cpp's choice)"
     )
 
 
@@ -331,6 +346,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "export": _export,
     "serve": _serve,
     "models": _models,
+    "serve-gguf": _serve_gguf,
     "doctor": _doctor,
 }
 

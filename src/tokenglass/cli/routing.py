@@ -14,7 +14,7 @@ from typing import Any
 
 COMMANDS = (
     *("tokens", "next", "generate", "strategies", "score", "compare"),
-    *("batch", "open", "replay", "export", "serve", "models", "doctor"),
+    *("batch", "open", "replay", "export", "serve", "serve-gguf", "models", "doctor"),
 )
 WITH_CONFIG = ("explore", "next", "generate", "strategies", "compare", "batch")
 # Options that take the next word and are no keyword; needed to find the first word that is none of theirs.
@@ -22,7 +22,17 @@ VALUED = frozenset(
     {
         *("-m", "--model", "--precision", "-n", "--lookup", "--why", "--position"),
         *("--only", "--revision", "--text", "--top", "--options", "--a", "--b", "--with-model"),
-        *("--save", "-o", "--output", "--format", "--host", "--port"),
+        *(
+            "--save",
+            "-o",
+            "--output",
+            "--format",
+            "--host",
+            "--port",
+            "--tokenizer",
+            "--context",
+            "--threads",
+        ),
         *("--task", "--shard", "--part-rows", "--ray", "--workers"),
     }
 )

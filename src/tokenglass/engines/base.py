@@ -26,6 +26,8 @@ CAPABILITIES: Mapping[str, str] = {
     "unembed": "turns hidden states into logits, with and without the final norm",
     "tree": "keeps what it has read: a fork, a rewind or a longer text costs only what is new",
     "batch": "runs several texts in one pass over the weights",
+    "listed": "gives log-probabilities of its likeliest tokens only, normalised over the vocabulary",
+    "ids": "sends token ids as they are, where others send their text",
 }
 
 

@@ -1,4 +1,4 @@
-"""A reading from a server that lists only its likeliest tokens: the record says what is known, and no more."""
+"""A reading from a server that lists only its likeliest tokens: the record says what is known."""
 
 from __future__ import annotations
 

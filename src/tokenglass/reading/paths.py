@@ -32,7 +32,7 @@ __all__ = ["Heard", "Link", "Path", "Reader", "Reading", "log_softmax", "sequenc
 
 
 class _Word(NamedTuple):
-    """What an engine says after one prefix: its handle for it, a row, and what it listed where it only lists."""
+    """What an engine says after one prefix: its handle, a row, and what it listed if it only lists."""
 
     node: Any
     logits: Floats

@@ -65,8 +65,8 @@ class Heard:
     Attributes:
         path: the path.
         node: the engine's handle for all of it.
-        logits: (V,) the model's own; from an engine that lists only its likeliest tokens, a row that stands in
-            for them, as `stages.listed` fills it up.
+        logits: (V,) the model's own; from an engine that lists only its likeliest tokens, a row that stands
+            in for them, as `stages.listed` fills it up.
         hidden: layer -> (positions, D), where asked for.
         other_node: the engine's handle for negative prompt and text, where there is guidance.
         unconditional: (V,) the model's own after those.

@@ -1,10 +1,10 @@
 """A chain over a row of which a server told only the likeliest tokens: what is still exact, and what is not.
 
-Such a row is filled up: the tokens that are not listed share the probability that is left evenly. The sums and
-the order of the listed tokens are then exact, and a stage whose outcome hangs on the others only through their
-sum, or through the fact that none of them is likelier than the last one listed, comes out exact too. This
-module follows a run stage by stage, says which numbers are known after each, and refuses, by name, a stage
-whose outcome would hang on what nobody told. Filler never leaves it: what is unknown is NaN or None.
+Such a row is filled up: the tokens that are not listed share the probability that is left evenly. The sums
+and the order of the listed tokens are then exact, and a stage whose outcome hangs on the others only through
+their sum, or through the fact that none of them is likelier than the last one listed, comes out exact too.
+This module follows a run stage by stage, says which numbers are known after each, and refuses, by name, a
+stage whose outcome would hang on what nobody told. Filler never leaves it: what is unknown is NaN or None.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tokenglass.types import Effect, Listing, Removal
 WITH_LIST = "with a server that lists only its likeliest tokens"
 _CUTS = (TopK, TopP, MinP, EpsilonCutoff)
 _NEED_SUMS = (TopP, EpsilonCutoff)
-# What needs no other token's score, and what only draws, which `require_choosable` judges when it comes to it.
+# What needs no other token's score, and what only draws, which `require_choosable` judges later.
 _FREE = frozenset(
     {"temperature", "top_k", "top_p", "min_p", "epsilon_cutoff", "greedy", "sample", "dist", "torch"}
 )
@@ -48,7 +48,7 @@ _TOKEN_BY_TOKEN = frozenset(
 
 
 def filled(listing: Listing, vocab_size: int) -> Floats:
-    """Log-probabilities (V,) float32: the listed ones, and an even share of the rest for every other token."""
+    """Log-probabilities (V,) float32: the listed ones, and for every other token an even share."""
     others = vocab_size - len(listing.ids)
     share = log(max(listing.rest_p, _LEAST_REST) / others) if others else 0.0
     row = np.full(vocab_size, min(share, float(listing.logprobs[-1])), dtype=np.float32)

@@ -213,10 +213,8 @@ class NextTokens(Charted):
     @cached_property
     def rows(self) -> tuple[Candidate, ...]:
         """The `n` most likely tokens by the model's own logits, best first; as many as a server lists."""
-        if self.listing is None:
-            ids = numbers.top_n(self.logits, self.n)
-        else:
-            ids = self.listing.ids[: self.n]
+        listing = self.listing
+        ids = numbers.top_n(self.logits, self.n) if listing is None else listing.ids[: self.n]
         return tuple(self._row(int(token_id), rank) for rank, token_id in enumerate(ids, start=1))
 
     @cached_property

@@ -31,8 +31,8 @@ class EngineInfo(Shown):
         threads: of the computation.
         capabilities: what the engine can do beyond next-token logits, such as "hidden" or "tree".
         source: the file or folder that was loaded, or a server's address.
-        peer: what a server was found to be able to do: ability -> "yes", "no" or "unknown", and how many tokens
-            it lists; empty for an engine that computes here.
+        peer: what a server was found to do: ability -> "yes", "no" or "unknown", and how many tokens it
+            lists; empty for an engine that computes here.
     """
 
     name: str

@@ -32,6 +32,8 @@ from tokenglass.views.figures import bits, choices, count, percent, significant
 from tokenglass.views.searches import search_blocks
 from tokenglass.views.stages import account_blocks, stage_blocks
 
+ENDLESS = 1 << 62  # a context length that nobody told
+
 
 @singledispatch
 def blocks(result: Shown) -> tuple[Block, ...]:
@@ -276,6 +278,12 @@ def steps_table(steps: tuple[Step, ...]) -> Table:
     return Table(columns, tuple(table_rows), bars=True)
 
 
+def _engine(info: EngineInfo) -> str:
+    if info.peer:
+        return f"{info.engine}, which computes with a precision of its own"
+    return f"{info.engine}, {info.precision}, {count(info.threads, 'thread')}"
+
+
 def _rank(step: Step) -> str:
     return "unknown" if step.rank is None else f"{step.rank:,}"
 
@@ -288,15 +296,16 @@ def _entropy(step: Step) -> str:
 def _(result: EngineInfo) -> tuple[Block, ...]:
     facts = {
         "model": f"{result.name} ({result.family})",
-        "engine": f"{result.engine}, {result.precision}, {count(result.threads, 'thread')}",
-        "parameters": f"{result.parameters:,}",
+        "engine": _engine(result),
+        "parameters": "unknown" if result.peer and not result.parameters else f"{result.parameters:,}",
         "vocabulary": count(result.vocab_size, "token"),
-        "context": count(result.context_length, "token"),
+        "context": "unknown" if result.context_length >= ENDLESS else count(result.context_length, "token"),
         "layers": f"{result.layers} of width {result.hidden_size}" if result.layers else "",
         "ends with": ", ".join(map(str, result.eos_ids)),
         "weights": result.weights,
         "sha256": result.sha256,
         "can also": ", ".join(sorted(result.capabilities)),
+        "the server": ", ".join(f"{name}: {said}" for name, said in result.peer.items()),
         "file": result.source,
     }
     columns = (Column("name", ""), Column("token", ""))

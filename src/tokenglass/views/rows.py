@@ -185,7 +185,8 @@ def _(result: EngineInfo) -> JsonDict:
         "eos_ids",
     )
     more = ("bos_id", "layers", "hidden_size", "weights", "sha256", "threads", "capabilities", "source")
-    return {name: plain(getattr(result, name)) for name in fields + more}
+    known = {name: plain(getattr(result, name)) for name in fields + more}
+    return known | ({"peer": plain(result.peer)} if result.peer else {})
 
 
 def candidate(row: Candidate) -> JsonDict:

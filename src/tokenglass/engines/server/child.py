@@ -13,7 +13,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from threading import Lock, Timer
 from typing import Any
@@ -115,10 +116,11 @@ class Child:
             if "port" not in said:
                 self._end()
                 raise _failure(said, self._settings.path, complaints)
-        return Address(f"http://127.0.0.1:{int(said['port'])}", key=self._settings.key)
+        self._settings = replace(self._settings, port=int(said["port"]))  # where it is found again
+        return Address(f"http://127.0.0.1:{self._settings.port}", key=self._settings.key)
 
     def _said(self) -> dict[str, Any]:
-        """What the child says once it listens, or why it does not; nothing where it ends or takes too long."""
+        """What the child says once it listens, or why it does not; nothing where it ends first."""
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         timer = Timer(_START_S, process.kill)
@@ -142,10 +144,8 @@ class Child:
         if process is None:
             return
         assert process.stdin is not None and process.stdout is not None
-        try:
+        with suppress(OSError):
             process.stdin.close()  # it ends itself then
-        except OSError:
-            pass
         try:
             process.wait(_END_S)
         except subprocess.TimeoutExpired:

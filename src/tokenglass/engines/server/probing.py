@@ -99,8 +99,8 @@ def probe(
         if found is not None:
             return _probed(line, *found, model=model, context_length=context)
     raise ModelUnsupported(
-        f"the server at {safe_line(line.address.root)} answers /v1/completions without log-probabilities of its "
-        "likeliest tokens; start it with logprobs on, or use another server"
+        f"the server at {safe_line(line.address.root)} answers /v1/completions without the "
+        "log-probabilities of its likeliest tokens; start it with logprobs on, or use another server"
     )
 
 
@@ -180,7 +180,7 @@ def _ability(asked: Callable[[], bool]) -> Ability:
 
 
 def _is_raw(line: Transport, peer: Peer, entries: Sequence[Entry]) -> Ability:
-    """Whether probabilities are the model's own, whatever the sampling: asked anew with another temperature."""
+    """Whether probabilities are the model's own: asked anew with another temperature."""
     heat: dict[str, Any] = {"temperature": 0.25}
     if peer.kind == "sglang":
         heat = {"sampling_params": {"max_new_tokens": 1, **heat}}

@@ -1,7 +1,7 @@
-"""A tokenizer over the server's own: text goes to `/tokenize`, and tokens are spelt as the server spells them.
+"""A tokenizer over the server's own: text goes to `/tokenize`, and tokens are spelt as the server does it.
 
-Satisfies `tokenizer.Scheme`. It is llama.cpp's server that says enough for this: pieces with their bytes, and,
-asked for the probability of every token, the bytes of the whole vocabulary.
+Satisfies `tokenizer.Scheme`. It is llama.cpp's server that says enough for this: pieces with their bytes,
+and, asked for the probability of every token, the bytes of the whole vocabulary.
 """
 
 from __future__ import annotations

@@ -196,7 +196,7 @@ class Transport:
         return answer
 
     def _body(self, response: httpx.Response) -> bytes:
-        """The whole body, up to a size and a deadline: a silence is bounded elsewhere, a trickle only here."""
+        """The whole body, up to a size and a deadline: only here is a trickle bounded."""
         deadline = time.monotonic() + self.patience.answer_s
         pieces, size = list[bytes](), 0
         for piece in response.iter_bytes():
