@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tokenglass.batching.folder import Folder
     from tokenglass.model import Model
 
+LOCAL, AUTO = "local", "auto or local"  # AUTO: the cluster that the program is connected to, or a local one
+STARTS = 4
 MOST_BLOCKS = 1000  # pieces that Ray keeps account of; a worker's death costs at most one of them
 # Unless told otherwise Ray reports usage and opens its ports to the network.
 _PRIVATE = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
@@ -67,7 +69,7 @@ def map(
     """
     chosen = task_named(task)
     check_names(chosen, keywords)
-    started("auto-or-local")
+    started(AUTO)
     threads = threads or _threads(workers)
     options = {"num_gpus": num_gpus} if num_gpus else {}
     lazy = dataset.map_batches(
@@ -112,7 +114,7 @@ def run_parts(
     """
     if not missing:
         return
-    ray = started(address, workers)
+    ray, ours = started(address, workers)
     try:
         threads = _threads(workers)
         parts = ray.data.from_items([{"part": p} for p in missing], override_num_blocks=_blocks(missing))
@@ -131,7 +133,8 @@ def run_parts(
         cause = " ".join(str(getattr(error, "cause", None) or error).split())
         raise EngineError(f"Ray gave up: {cause[:300]}") from error
     finally:
-        ray.shutdown()
+        if ours:
+            ray.shutdown()
 
 
 def _blocks(parts: Sequence[int]) -> int:
@@ -211,8 +214,10 @@ def _loaded(load: Mapping[str, Any], keywords: Mapping[str, Any]) -> tuple[Model
     return loaded(**load), keywords
 
 
-def started(address: str, workers: int = 1) -> Any:
-    """The package `ray`, connected; it reports nothing, draws nothing, and what it starts here stays local.
+def started(address: str, workers: int = 1) -> tuple[Any, bool]:
+    """The package `ray`, connected, and whether the connection was made here.
+
+    It reports nothing and draws nothing, and a cluster that it starts listens to this machine alone.
 
     Raises:
         MissingDependency: Ray is not installed.
@@ -225,21 +230,33 @@ def started(address: str, workers: int = 1) -> Any:
         import ray.data
     except ImportError as error:
         raise MissingDependency("Ray", "pip install 'tokenglass[ray]'") from error
-    if not ray.is_initialized():
-        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-        try:
-            if address in ("local", "auto-or-local"):
-                cores = max(workers, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1)
-                ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
-            else:
-                ray.init(address=address, **quiet)
-        except Exception as error:  # plain ones among them, as when a busy machine takes too long
-            said = " ".join(str(error).split())[:200]
-            raise EngineError(f"there is no Ray cluster at {address!r}: {said}") from error
+    ours = not ray.is_initialized()
+    if ours:
+        _start(ray, address, workers)
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
-    return ray
+    return ray, ours
+
+
+def _start(ray: Any, address: str, workers: int) -> None:
+    """Connect to a cluster, or start one on this machine."""
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    local = address in (LOCAL, AUTO)
+    n_cores = max(workers, os.cpu_count() or 1)
+    for attempt in range(1, STARTS + 1):
+        try:
+            if local:
+                ray.init(address=LOCAL, num_cpus=n_cores, include_dashboard=False, **quiet)
+            else:
+                ray.init(address=address, **quiet)
+            return
+        except Exception as error:  # Ray raises plain ones, too
+            ray.shutdown()
+            # it allows its helpers 15 seconds to begin, which a busy machine may not keep
+            if not (local and "timed out during startup" in str(error)) or attempt == STARTS:
+                said = " ".join(str(error).split())[:200]
+                raise EngineError(f"there is no Ray cluster at {address!r}: {said}") from error
 
 
 def _threads(workers: int) -> int:

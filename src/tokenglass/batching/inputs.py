@@ -70,14 +70,14 @@ class Input:
         path: where it is.
         format: how it is read.
         rows: how many there are.
-        bytes: of the file.
+        size: bytes of the file.
         sha256: of the file.
     """
 
     path: Path
     format: Format
     rows: int
-    bytes: int
+    size: int
     sha256: str
 
     def parts(self, ranges: Sequence[tuple[int, int]]) -> Iterator[list[Record]]:

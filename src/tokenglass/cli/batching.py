@@ -169,7 +169,7 @@ def _manifest(batch: Batch, keywords: Mapping[str, Any], given: Namespace, model
         "input": {
             "format": batch.input.format,
             "rows": batch.input.rows,
-            "bytes": batch.input.bytes,
+            "bytes": batch.input.size,
             "sha256": batch.input.sha256,
         },
         "task": batch.task.name,

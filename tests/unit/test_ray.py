@@ -1,0 +1,163 @@
+"""Batches on a Ray cluster of this machine: the same rows as a local run, whatever becomes of the workers.
+
+A cluster takes seconds to start, so one serves all of this file; it ends with its process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import batch_model
+from tests.conftest import FULL
+
+pytest.importorskip("ray")
+ROWS, PART_ROWS = (2000, 100) if FULL else (160, 20)
+
+SCRIPT = """
+import json, os, signal, sys, threading, time
+from pathlib import Path
+import tokenglass as tg
+from tokenglass.cli import run
+
+model, rows, out, part_rows = sys.argv[1:]
+tg.ray.started("local", workers=2)
+import ray
+
+facts = {}
+
+def kill_one():
+    # after the first part: a worker process of an actor, as the system would kill it for want of memory
+    while not list(Path(out).glob("part-*")):
+        time.sleep(0.01)
+    mine = [pid for pid in children(os.getpid()) if b"PartWorker" in command(pid)]
+    facts["workers"] = len(mine)
+    os.kill(mine[0], signal.SIGKILL)
+    facts["killed"] = True
+
+def children(pid):
+    found, todo = [], [pid]
+    while todo:
+        for path in Path(f"/proc/{todo.pop()}/task").glob("*/children"):
+            try:
+                here = [int(word) for word in path.read_text().split()]
+            except OSError:
+                continue
+            found += here
+            todo += here
+    return found
+
+def command(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+def listening():
+    inodes, addresses = set(), []
+    for pid in [os.getpid(), *children(os.getpid())]:
+        try:
+            links = [os.readlink(f) for f in Path(f"/proc/{pid}/fd").iterdir()]
+        except OSError:
+            continue
+        inodes |= {link[8:-1] for link in links if link.startswith("socket:[")}
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                addresses.append(fields[1].partition(":")[0])
+    return addresses
+
+facts["listening"] = listening()
+facts["usage"] = os.environ["RAY_USAGE_STATS_ENABLED"]
+
+# 1) a dataset of the program's own
+prompts = [json.loads(line) for line in Path(rows).read_text().splitlines()][:30]
+items = [{"prompt": p, "id": str(i), "ids": None} for i, p in enumerate(prompts)] + [{"prompt": None}]
+dataset = ray.data.from_items(items, override_num_blocks=3)
+options = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 3}
+results = tg.ray.map(dataset, "generate", model=model, workers=2, batch_rows=8, **options)
+facts["rows"] = results.take_all()
+
+# 2) a file, while one of two workers is killed
+threading.Thread(target=kill_one, daemon=True).start()
+words = ["batch", rows, "-m", model, "-o", out, "-n", "3", "--part-rows", part_rows]
+facts["code"] = run([*words, "--ray", "local", "--workers", "2"])
+print("FACTS" + json.dumps(facts, default=repr))
+"""
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ray")
+    model = batch_model.make(folder / "m")
+    rows = batch_model.write_jsonl(folder / "in.jsonl", batch_model.prompts(ROWS))
+    _, environment = batch_model.command()
+    with tempfile.TemporaryDirectory(prefix="tg-") as short:  # a socket's path holds 107 characters
+        argv = [sys.executable, "-c", SCRIPT, model, rows, folder / "ray", str(PART_ROWS)]
+        done = subprocess.run(
+            [str(word) for word in argv],
+            env=environment | {"RAY_TMPDIR": short},
+            capture_output=True,
+            text=True,
+            timeout=550,
+        )
+    facts = [line for line in done.stdout.splitlines() if line.startswith("FACTS")]
+    assert facts, done.stdout + done.stderr
+    local = batch_model.run(
+        "batch", rows, "-m", model, "-o", folder / "local", "-n", "3", "--part-rows", PART_ROWS
+    )
+    assert local.returncode == 0, local.stderr
+    yield {**json.loads(facts[0].removeprefix("FACTS")), "folder": folder, "model": model, "input": rows}
+
+
+def test_a_killed_worker_costs_nothing_but_time(ran: dict[str, Any]) -> None:
+    """Two workers, one of them killed in mid-run: the folder is that of a local run, byte for byte."""
+    assert ran["code"] == 0 and ran["workers"] == 2 and ran["killed"]
+    parts = [
+        {path.name: path.read_bytes() for path in (ran["folder"] / side).glob("part-*")}
+        for side in ("ray", "local")
+    ]
+    assert parts[0] == parts[1] and len(parts[0]) == ROWS // PART_ROWS
+    assert (ran["folder"] / "ray" / "_SUCCESS").exists()
+
+
+def test_a_dataset_keeps_its_order_and_gets_the_results_of_single_calls(ran: dict[str, Any]) -> None:
+    import tokenglass as tg
+
+    *rows, bad = ran["rows"]
+    prompts = [json.loads(line) for line in ran["input"].read_text().splitlines()][:30]
+    assert [row["prompt"] for row in rows] == prompts and [row["id"] for row in rows] == [
+        str(i) for i in range(30)
+    ]
+    assert bad["error"].startswith("no prompt") and bad["text"] is None
+    with tg.load(str(ran["model"])) as model:
+        for row in rows:
+            options = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 3, "seed": row["seed"]}
+            single = model.generate(row["prompt"], **options)
+            assert row["generate_ids"] == list(single.ids) and row["text"] == single.text
+    assert len({row["seed"] for row in rows}) == 30
+
+
+def test_nothing_listens_to_the_network_and_nothing_is_reported(ran: dict[str, Any]) -> None:
+    loopback = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
+    assert ran["listening"] and set(ran["listening"]) <= set(loopback)
+    assert ran["usage"] == "0"
+
+
+def test_no_cluster_at_an_address_is_one_line(tmp_path: Path) -> None:
+    model = batch_model.make(tmp_path / "m")
+    rows = batch_model.write_jsonl(tmp_path / "in.jsonl", ["a"])
+    done = batch_model.run(
+        "batch", rows, "-m", model, "-o", tmp_path / "out", "--ray", "nonsense://x", RAY_TMPDIR=os.devnull
+    )
+    assert done.returncode == 4 and done.stderr.count("\n") == 1
+    assert "there is no Ray cluster at 'nonsense://x'" in done.stderr
