@@ -206,7 +206,7 @@ def test_a_client_that_leaves_frees_its_place(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_client_that_leaves_a_call_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """16 samples of 512 tokens would take a minute here; the place is free after the run that is under way."""
+    """16 samples of 512 tokens would take a minute here; the place is free after the run under way."""
     over = bench(seconds=0.005)
     with observed(over, monkeypatch) as (address, works):
         session = called(address, "open", prompt="a", config={"do_sample": True, "seed": 1})[1]["session"]
