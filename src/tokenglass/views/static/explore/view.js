@@ -117,10 +117,7 @@ export class Explore extends HTMLElement {
 
   async draw() {
     if (!await this.back()) return;
-    if (!this.store.config.do_sample) {
-      await this.store.configure({ ...this.store.config, do_sample: true });
-      announce("sampling is on from now on: space draws, enter still takes the best");
-    }
+    if (await this.store.draws()) announce("sampling is on from now on: space draws, enter still takes the best");
     await this.store.act("step");
   }
 
