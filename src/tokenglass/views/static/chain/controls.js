@@ -25,7 +25,7 @@ export class Controls {
   #search = /** @type {HTMLInputElement} */ (h("input", { type: "search", placeholder: "penalty, stop, seed …", "aria-label": "find a keyword" }));
   #found = h("div.stack.found");
   #reset = button("all as at first", () => this.#clear(), { "class": "small" });
-  #idle = h("p.note", {}, "Taking the best leaves nothing to chance: only penalties act. Choose “draw one” for the rest.");
+  #idle = h("p.note", {}, "Taking the best leaves nothing to chance: only penalties act. Moving one of the others turns drawing on.");
   #built = false;
 
   /** @param {import("./panel.js").ChainPanel} panel */

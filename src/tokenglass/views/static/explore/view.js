@@ -274,7 +274,8 @@ export class Explore extends HTMLElement {
       next: this.next, ghost: this.place ? null : this.ghost, mark: this.#mark(), zoom: this.zoom,
       onPick: (row) => this.pick(row), onDetails: (row) => fill(this.#detail, details(row)),
     }));
-    fill(this.#detail, details(this.place?.came ?? this.next.rows[0]));
+    const first = this.place?.came ?? this.next.rows[0];
+    fill(this.#detail, first ? details(first) : null);
     this.#drawUnder();
     this.drawCurve();
   }

@@ -9,6 +9,7 @@ import { percent } from "./figures.js";
  * @param {object} shares each in [0, 1]; what is absent is not drawn
  * @param {number | null} [shares.model] the model's own probability
  * @param {number | null} [shares.final] after the chain; drawn below the model's own
+ * @param {number | null} [shares.maybe] the most it may be after the chain, where only bounds are known
  * @param {number | null} [shares.ghost] the result before this one: a thin dashed mark
  * @param {number | null} [shares.rest] everything that is not shown
  * @param {number | null} [shares.removed] what a stage took away
@@ -21,7 +22,7 @@ export function bars(shares, scale = 1) {
     drawn.map(([of, p]) => h("i", { "data-of": p > 0 || of === "ghost" ? of : "nothing", style: { "--p": Math.min(1, p / scale) } })));
 }
 
-const WORDS = { model: "by the model", final: "after the chain", ghost: "before", rest: "all others", removed: "removed" };
+const WORDS = { model: "by the model", final: "after the chain", maybe: "at most", ghost: "before", rest: "all others", removed: "removed" };
 
 /** @param {[string, number][]} drawn */
 function described(drawn) {
