@@ -32,6 +32,7 @@ export class Explore extends HTMLElement {
   pinned = null;
   curveOpen = false;
   #prompt = { text: "", chat: false };
+  #edit = this.#prompt;  // what the editor holds that the model has read already
 
   text = /** @type {import("./text.js").TextStrip} */ (h("tg-text"));
   editor = /** @type {import("./editor.js").PromptEditor} */ (h("tg-editor", { hidden: true }));
@@ -153,12 +154,12 @@ export class Explore extends HTMLElement {
     const chat = this.#prompt.chat;
     this.text.hidden = true;
     this.editor.hidden = false;
-    this.editor.begin({ text: chat ? this.#prompt.text : state.text, chat });
+    this.#edit = { text: chat ? this.#prompt.text : state.text, chat };
+    this.editor.begin(this.#edit);
   }
 
-  #edited = (/** @type {any} */ { detail }) => {
-    const same = detail.chat === this.#prompt.chat && detail.text === (detail.chat ? this.#prompt.text : this.store.state.text);
-    if (!same) this.open(detail);
+  #edited = (/** @type {any} */ { detail: { text, chat } }) => {
+    if (text !== this.#edit.text || chat !== this.#edit.chat) this.open(this.#edit = { text, chat });
   };
 
   #done() {

@@ -16,7 +16,7 @@ import { percent } from "./figures.js";
  * @param {number} [scale] the share that fills the whole width; 1 unless the reader zoomed
  */
 export function bars(shares, scale = 1) {
-  const drawn = Object.entries(shares).filter(([, p]) => typeof p === "number");
+  const drawn = /** @type {[string, number][]} */ (Object.entries(shares).filter(([, p]) => typeof p === "number"));
   const two = typeof shares.model === "number" && typeof shares.final === "number";
   return h(two ? "span.bars.two" : "span.bars", { "aria-hidden": "true", title: described(drawn) },
     drawn.map(([of, p]) => h("i", { "data-of": p > 0 || of === "ghost" ? of : "nothing", style: { "--p": Math.min(1, p / scale) } })));
