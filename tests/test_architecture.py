@@ -109,7 +109,7 @@ HEAVY = {
     "torch": {"select.torch", "stages.foreign", "search.drawing"},  # draws and processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
     "fastapi": {"server.app"},  # the optional extra for the page
-    "starlette": {"server.app"},  # what FastAPI is made of
+    "starlette": {"server.app", "server.answers"},  # what FastAPI is made of
     "uvicorn": {"server.running"},
     "transformers": set(),
     "safetensors": set(),

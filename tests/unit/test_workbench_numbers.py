@@ -1,9 +1,10 @@
-"""Every number of an answer is the library's own for the same step; the curve and its cuts by exact arithmetic."""
+"""Every number of an answer is the library's own for the same step; the curve and its cuts by hand."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from math import log2
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_a_rolled_number_falls_on_its_cell(pair: tuple[Workbench, Any]) -> None:
     row = call(bench, "open", prompt=PROMPT, config=SAMPLED)
     cells = row["next"]["draw_preview"]
     assert len(cells) == 50 or sum(cell["end"] - cell["start"] for cell in cells) == pytest.approx(1.0)
-    assert all(one["end"] <= other["start"] + 1e-12 for one, other in zip(cells, cells[1:], strict=False))
+    assert all(one["end"] <= other["start"] + 1e-12 for one, other in pairwise(cells))
     pick = row["next"]["pick"]
     drawn = next(([cell["start"], cell["end"]] for cell in cells if cell["id"] == pick["id"]), pick["cdf"])
     assert drawn == pytest.approx(pick["cdf"], abs=1e-12) and drawn[0] <= pick["draw"] < drawn[1]
@@ -120,7 +121,7 @@ def test_an_earlier_position_is_the_librarys_own(pair: tuple[Workbench, Any]) ->
 
 
 def close(one: Any, other: Any) -> bool:
-    """Equal but for numbers of another path through the cache: 5e-4 on logits, as the contract suite allows."""
+    """Equal but for another path through the cache: 5e-4 on logits, as the contract suite allows."""
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(close(one[key], other[key]) for key in one)
     if isinstance(one, list):
@@ -239,8 +240,13 @@ def test_a_stream_is_generate(pair: tuple[Workbench, Any]) -> None:
 
 @pytest.mark.parametrize(
     "config",
-    [{"num_beams": 3}, {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0}]
-    + [{"penalty_alpha": 0.6, "top_k": 4}, {"dola_layers": "low"}, {"prompt_lookup_num_tokens": 3}],
+    [
+        {"num_beams": 3},
+        {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0},
+        {"penalty_alpha": 0.6, "top_k": 4},
+        {"dola_layers": "low"},
+        {"prompt_lookup_num_tokens": 3},
+    ],
     ids=str,
 )
 def test_a_film_is_the_search(smollm2: Any, config: dict[str, Any]) -> None:
