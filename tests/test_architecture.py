@@ -64,7 +64,10 @@ MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),
     **dict.fromkeys(SECOND, FIRST | SECOND),
     **dict.fromkeys(THIRD, FIRST | SECOND | THIRD),
-    **dict.fromkeys(TOP, FIRST | SECOND | THIRD | TOP | {"views"}),
+    **dict.fromkeys(TOP, FIRST | SECOND | THIRD | TOP | {"views", "workbench", "server", "handout"}),
+    "handout": FIRST | SECOND | THIRD | {"views", "workbench", "handout"},
+    "workbench": FIRST | SECOND | THIRD | {"views", "workbench"},
+    "server": FIRST | {"workbench", "config", "server"},
     "engines": FIRST | {"engines"},
     "views": {"types", "errors", "text", "numbers", "views"},
 }
@@ -73,6 +76,9 @@ DOORS = {
     ("types", "tokenglass.views"): "function",  # a result asks for its own view when it is shown
     **{(unit, "tokenglass.engines.base"): "top" for unit in THIRD},  # the protocol, not an engine
     ("loading", "tokenglass.engines.opening"): "function",  # the one place that starts an engine
+    ("workbench", "tokenglass.handout"): "function",  # a page hands its session out
+    ("kept", "tokenglass.handout"): "function",  # and so does a session itself
+    ("workbench", "tokenglass.engines.base"): "top",  # engines whose runs are turns
 }
 # Packages that are slow to import or not always there: the only modules that may name them, inside functions.
 # The sandbox modules import jinja2 at their top and are themselves imported inside functions.
@@ -80,7 +86,13 @@ HEAVY = {
     "onnxruntime": {"engines.session"},
     "onnx": {"engines.graph", "engines.nodes"},
     "gguf": {"engines.tensors"},
-    "tokenizers": {"tokenizer.library", "tokenizer.sources", "tokenizer.configured", "files.checking"},
+    "tokenizers": {
+        "tokenizer.library",
+        "tokenizer.sources",
+        "tokenizer.configured",
+        "tokenizer.training",
+        "files.checking",
+    },
     "huggingface_hub": {"files.hub"},
     "jinja2": {"chat_sandbox", "chat_limits"},
     "pandas": {"types.shown", "views.frames"},
@@ -91,6 +103,9 @@ HEAVY = {
     "pyarrow": {"traces.arrow", "views.frames"},  # the optional extra for Parquet and Arrow
     "torch": {"select.torch", "stages.foreign", "search.drawing"},  # draws and processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
+    "fastapi": {"server.app"},  # the optional extra for the page
+    "starlette": {"server.app", "server.answers"},  # what FastAPI is made of
+    "uvicorn": {"server.running"},
     "transformers": set(),
     "safetensors": set(),
     "typer": set(),
@@ -334,7 +349,7 @@ HOLDS_RAW = {
     ("views.frames", "_utf8"): "values of data frames, as in views.rows",
     ("views.growth", "_leaf"): "JSON values, as in views.rows",
     ("views.growth", "_"): "JSON values, as in views.rows",
-    ("views.trees", "_numbers_of"): "JSON values, as in views.rows",
+    ("views.trees", "step_row"): "JSON values, as in views.rows",
     ("views.trees", "tree_blocks"): "the end of the prompt, put together for safe_text",
     ("views.layout", "next_blocks"): "the end of the prompt, put together for safe_text",
     ("views.layout", "_notes"): "finds split characters; their text goes through safe_text",

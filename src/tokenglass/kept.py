@@ -38,6 +38,16 @@ class Kept:
 
         save(self, path, replace=replace)  # type: ignore[arg-type]
 
+    def hand_out(self, path: str | Path) -> None:
+        """Write one HTML file that shows all of this in any browser, without a model and without a network.
+
+        Raises:
+            TraceError: it cannot be written.
+        """
+        from tokenglass import handout
+
+        handout.write(handout.of_session(self), path)  # type: ignore[arg-type]
+
     def keep(self, keeper: Keeper) -> None:
         """From now on, tell a keeper of every move; an earlier file is let go."""
         earlier, self._file[0], keeper.session = self._file[0], keeper, self

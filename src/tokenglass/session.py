@@ -118,6 +118,11 @@ class Session(Kept, OnScreen):
         return self.writer.finish_reason(self.node)
 
     @property
+    def reading(self) -> Reading:
+        """What the model and the chain say here; for tools, `next` shows it to people."""
+        return self._read()
+
+    @property
     def next(self) -> NextTokens:
         """Which tokens may come next."""
         reading, plan = self._read(), self.plan
@@ -222,9 +227,12 @@ class Session(Kept, OnScreen):
             TypeError: an unknown keyword.
             ValueError: a value outside its interval, or a keyword that asks for a search.
         """
-        if config.get("token_healing"):
+        return self.take({**self.writer.given, **config})
+
+    def take(self, given: Mapping[str, Any]) -> GenerationConfig:
+        """The same with the whole set of keywords: what is not named goes back to its default."""
+        if given.get("token_healing"):
             raise ValueError("token_healing heals the end of a prompt; give it when the session is made")
-        given = {**self.writer.given, **config}
         n_before = len(self.tree.configs)
         try:
             writer = TreeWriter.of(self.model, self.tree, given)

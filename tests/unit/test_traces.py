@@ -21,7 +21,7 @@ from tokenglass.errors import TraceError
 from tokenglass.stages.context import Window
 from tokenglass.traces import Journal, Other, RecordedVocabulary, read, steps, tree_of
 from tokenglass.traces.values import decode, encode
-from tokenglass.types import Removal, Stage, Step, Token
+from tokenglass.types import Removal, Stage, Step, Tail, Token
 
 # ------------------------------------------------------------------------------------------------ values
 
@@ -119,6 +119,11 @@ def any_step(draw: Any) -> Step:
         trail=draw(
             st.sampled_from([None, np.full((2, width), nan, np.float32), np.zeros((0, width), np.float32)])
         ),
+        tail=draw(
+            st.sampled_from(
+                [None, Tail(0.5, 0.5, np.zeros(0, np.int64)), Tail(-1e30, 1.0, np.arange(256) * 16_000_000)]
+            )
+        ),
     )
 
 
@@ -135,6 +140,14 @@ def test_steps_come_back_bit_for_bit(originals: list[Step]) -> None:
         back = steps.decode_step(record, reader, RecordedVocabulary(1000, reader.tokens))
         assert contents(back) == contents(original)
         assert all(back.vocabulary.token(i) == NAMES.token(i) for i in original.top_ids.tolist())
+
+
+def test_steps_of_older_traces_have_no_tail() -> None:
+    writer, reader = steps.Definitions(), steps.Definitions()
+    record, define = steps.encode_step(step(), writer)
+    reader.learn(define)
+    del record["tail"]
+    assert steps.decode_step(record, reader, NAMES).tail is None
 
 
 def test_tokens_and_stages_are_said_once() -> None:

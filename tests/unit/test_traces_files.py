@@ -155,6 +155,8 @@ def test_a_definition_may_not_change(tmp_path: Path) -> None:
         ("top", {"ids": "!", "logits": "", "final": ""}, "line 2: an array is no base64"),
         ("top", {"ids": "AAAAAA==", "logits": "", "final": ""}, "line 2: 1 candidates have 0 logits"),
         ("trail", {"rows": 3, "p": "AAAAAA=="}, "line 2: cannot reshape"),
+        ("tail", {"low": 0, "high": 1, "counts": "AAAAAA=="}, "line 2: a tail must have 256 counts"),
+        ("tail", {"low": 1, "high": 0, "counts": ""}, "line 2: a tail must have 256 counts or none, and low"),
         ("stages", [{"stage": 99}], "line 2: it lacks 99"),
         ("logprob", 700.0, "line 2: a probability is above 1"),
         (

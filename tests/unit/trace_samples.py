@@ -14,7 +14,7 @@ import numpy as np
 
 from tokenglass.stages.context import Window
 from tokenglass.traces import Header, Journal
-from tokenglass.types import EngineInfo, Removal, Stage, Step, Token
+from tokenglass.types import EngineInfo, Removal, Stage, Step, Tail, Token
 
 SCHEMA = Path(__file__).resolve().parents[2] / "src/tokenglass/traces/trace.schema.json"
 KINDS = ("normal", "control", "byte", "unknown")
@@ -102,6 +102,7 @@ def step(seed: int = 0, *, width: int = 8, token_id: int | None = None, text: st
         cdf=(0.0, 1 / 3),
         finish_reason=None,
         trail=rng.random((4, width)).astype(np.float32),
+        tail=Tail(-9.5, float(logits[-1]), rng.integers(0, 1 << 20, 256)),
     )
 
 
@@ -113,7 +114,7 @@ def bits(value: Any) -> Any:
         return (value.dtype.newbyteorder("=").str, value.shape, value.tobytes())
     if isinstance(value, Token | Removal):
         return (type(value), *(bits(getattr(value, f.name)) for f in fields(value)))
-    if isinstance(value, Stage):
+    if isinstance(value, Stage | Tail):
         return tuple(bits(getattr(value, f.name)) for f in fields(value))
     if isinstance(value, tuple | list):
         return (type(value), *map(bits, value))

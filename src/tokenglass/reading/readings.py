@@ -19,7 +19,7 @@ from tokenglass.stages.books import Overview, overview
 from tokenglass.stages.ledger import Ledger
 from tokenglass.stages.row import Row
 from tokenglass.stages.sums import Doubles
-from tokenglass.types import Origin, Removal, Step, Vocabulary
+from tokenglass.types import Origin, Removal, Step, Tail, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,10 @@ class Reading:
         return self.ledger.probs(self._short.top_ids) if len(self.ledger.rows) > 1 else None
 
     @cached_property
+    def _tail(self) -> Tail | None:
+        return Tail.of(self.logits, self._short.top_scores)
+
+    @cached_property
     def _removed(self) -> dict[int, Removal]:
         return {} if self._trail is None else self.ledger.removals(self._short.top_ids, self._trail)
 
@@ -168,6 +172,7 @@ class Reading:
             draw=draw,
             cdf=cdf,
             trail=None if self._trail is None else self._trail.astype(np.float32),
+            tail=self._tail,
         )
 
     def chosen(self, choice: Choice, selector: Selector) -> Step:

@@ -16,6 +16,8 @@ from tokenglass.types import Kind, Token, Tokenization
 
 Span = tuple[int, int]
 Piece = tuple[int, Span | None]
+# Where a stretch lies, the symbols it is made of in the vocabulary's alphabet, and the tokens it becomes.
+Word = tuple[Span, list[str], list[int]]
 
 _QUOTED = 40  # characters of a text, and tokens of its split, that an error message shows
 _SHOWN = 8
@@ -54,6 +56,10 @@ class Scheme(Protocol):
 
     def text(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """The ids as text, malformed bytes replaced."""
+        ...
+
+    def words(self, text: str) -> list[Word]:
+        """The stretches of `text` that become tokens without regard to one another, in order."""
         ...
 
 

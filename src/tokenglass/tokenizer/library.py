@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 from threading import Lock
@@ -26,7 +26,8 @@ from tokenglass.tokenizer.alphabet import (
     from_meta_space,
     to_byte_level,
 )
-from tokenglass.tokenizer.core import Piece, Span
+from tokenglass.tokenizer.core import Piece, Span, Word
+from tokenglass.tokenizer.merging import Rank
 from tokenglass.types import Kind
 
 T = TypeVar("T")
@@ -116,6 +117,47 @@ class LibraryScheme:
         with _failing("the tokenizer failed on these ids"), self._lock:
             text: str = self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
         return text
+
+    def words(self, text: str) -> list[Word]:
+        """The stretches of `text` that become tokens without regard to one another; added tokens are none."""
+        with _failing("the tokenizer failed on this text"), self._lock:
+            self._backend.encode_special_tokens = True  # as plain text
+            encoding = self._backend.encode(text, add_special_tokens=False)
+        found: dict[int, Word] = {}
+        places = zip(encoding.word_ids, encoding.ids, self._spans(text, encoding, encoding.ids), strict=True)
+        for number, token_id, span in places:
+            if number is None or span is None or token_id in self._added:
+                continue
+            (start, _), symbols, ids = found.setdefault(number, (span, [], []))
+            symbols += self._symbols(token_id)
+            ids.append(token_id)
+            found[number] = (start, span[1]), symbols, ids
+        return list(found.values())
+
+    def _symbols(self, token_id: int) -> list[str]:
+        """What the merges made a token of."""
+        token: str = self._backend.id_to_token(token_id)
+        suffix = getattr(self._model, "end_of_word_suffix", None) or ""
+        if self._falls_back and from_byte_token(token) is not None:
+            return [token]
+        symbols = list(token.removesuffix(suffix))
+        return [*symbols[:-1], symbols[-1] + suffix] if suffix and token.endswith(suffix) else symbols
+
+    @cached_property
+    def rank(self) -> Rank | None:
+        """Which place a pair of symbols has in the order of merges, lower first; None without merges."""
+        if type(self._model).__name__ != "BPE" or self._model.continuing_subword_prefix:
+            return None
+        pairs = json.loads(self._model.__getstate__())["merges"]
+        ranks = {tuple(pair): place for place, pair in enumerate(pairs)}
+        return lambda left, right: ranks.get((left, right))
+
+    def symbol_bytes(self, symbol: str) -> bytes:
+        """What a symbol of the vocabulary's alphabet stands for."""
+        if self._byte_level and (data := from_byte_level(symbol)) is not None:
+            return data
+        byte = from_byte_token(symbol) if self._falls_back else None
+        return self._plain_bytes(symbol) if byte is None else byte
 
     def _plain_bytes(self, token: str) -> bytes:
         """The bytes of a token that is written as text."""

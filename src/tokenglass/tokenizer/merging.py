@@ -10,9 +10,10 @@ from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 
 Rank = Callable[[str, str], float | None]
+Merge = tuple[float, int, int]  # rank, and where the left and the right symbol began among the first symbols
 
 
-def merge(parts: list[str], rank: Rank) -> list[str]:
+def merge(parts: list[str], rank: Rank, history: list[Merge] | None = None) -> list[str]:
     """Merge neighbours in order of rank, the leftmost first among equals.
 
     A heap holds every pair of neighbours that may merge; pairs that a merge made impossible stay in it and
@@ -21,6 +22,7 @@ def merge(parts: list[str], rank: Rank) -> list[str]:
     Args:
         parts: the symbols to start from, none empty; the list is changed.
         rank: the rank of a pair (left, right), lower first, or None for a pair that must not merge.
+        history: where given, every merge is appended to it as it happens.
 
     Returns:
         The symbols that are left, in order; joined they are the input joined.
@@ -34,15 +36,17 @@ def merge(parts: list[str], rank: Rank) -> list[str]:
     after = list(range(1, n + 1))
     heap = []  # (rank, left index, right index, length of the pair)
     for left in range(n - 1):
-        value = rank(parts[left], parts[left + 1])
-        if value is not None:
-            heap.append((value, left, left + 1, len(parts[left]) + len(parts[left + 1])))
+        other = rank(parts[left], parts[left + 1])
+        if other is not None:
+            heap.append((other, left, left + 1, len(parts[left]) + len(parts[left + 1])))
     heapify(heap)
     while heap:
-        _, left, right, length = heappop(heap)
+        value, left, right, length = heappop(heap)
         a, b = parts[left], parts[right]
         if not a or not b or len(a) + len(b) != length:
             continue  # one of the two was merged with another neighbour meanwhile
+        if history is not None:
+            history.append((value, left, right))
         parts[left], parts[right] = a + b, ""
         after[left] = following = after[right]
         if following < n:
@@ -50,7 +54,7 @@ def merge(parts: list[str], rank: Rank) -> list[str]:
         for i, j in ((before[left], left), (left, following)):
             if i < 0 or j >= n:
                 continue
-            value = rank(parts[i], parts[j])
-            if value is not None:
-                heappush(heap, (value, i, j, len(parts[i]) + len(parts[j])))
+            other = rank(parts[i], parts[j])
+            if other is not None:
+                heappush(heap, (other, i, j, len(parts[i]) + len(parts[j])))
     return [part for part in parts if part]

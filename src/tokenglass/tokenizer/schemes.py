@@ -19,7 +19,7 @@ from tokenglass.tokenizer.alphabet import (
     from_meta_space,
     to_byte_level,
 )
-from tokenglass.tokenizer.core import Piece
+from tokenglass.tokenizer.core import Piece, Word
 from tokenglass.tokenizer.merging import merge
 from tokenglass.tokenizer.splitting import RULES, Splitter
 from tokenglass.tokenizer.vocabulary import BYTE_LEVEL, GgufVocabulary, TokenType
@@ -85,7 +85,7 @@ class GgufScheme:
             return _raw(token), named.get(kind, "control")
         if kind == TokenType.BYTE and (byte := from_byte_token(token)) is not None:
             return byte, "byte"
-        return self._bytes(token), "normal"
+        return self.symbol_bytes(token), "normal"
 
     def named(self, text: str) -> Iterator[int]:
         """Ids that may stand for exactly `text`, the likeliest first."""
@@ -97,6 +97,31 @@ class GgufScheme:
         """The ids as text, malformed bytes replaced."""
         kept = [i for i in ids if i not in self.special_ids] if skip_special_tokens else ids
         return b"".join(self.entry(i)[0] for i in kept).decode("utf-8", "replace")
+
+    def words(self, text: str) -> list[Word]:
+        """The stretches of `text` that merge without regard to one another; special tokens are none."""
+        found, at, fresh = list[Word](), 0, True
+        for part in self._parts(text, parse_special=False):
+            if isinstance(part, str):
+                start, spaced = at, self.prefix_space and self._wants_space(part, fresh)
+                at -= spaced
+                for word in self._words(" " + part if spaced else part):
+                    ids = [i for i, _ in self._word(word) if i is not None]
+                    span = max(at, start), at + len(word.encode())
+                    found.append((span, list(self._written(word)), ids))
+                    at = span[1]
+            else:
+                at += part[1]
+            fresh = isinstance(part, tuple)
+        return found
+
+    def rank(self, left: str, right: str) -> float | None:
+        """Which place a pair of symbols has in the order of merges, lower first; None: they never merge."""
+        raise NotImplementedError
+
+    def symbol_bytes(self, symbol: str) -> bytes:
+        """What a symbol of the vocabulary's alphabet stands for."""
+        raise NotImplementedError
 
     def _parts(self, text: str, parse_special: bool) -> Iterable[str | tuple[int, int]]:
         """Text with the special tokens in it cut out as (id, bytes covered)."""
@@ -152,9 +177,6 @@ class GgufScheme:
         """The tokens of one such stretch."""
         raise NotImplementedError
 
-    def _bytes(self, token: str) -> bytes:
-        raise NotImplementedError
-
     def _written(self, text: str) -> str:
         """`text` in the vocabulary's alphabet."""
         raise NotImplementedError
@@ -192,19 +214,21 @@ class ByteLevelBpe(GgufScheme):
         if self._whole_words and written in self._ids:
             return ((self._ids[written], len(written)),)
         tokens: list[tuple[int | None, int]] = []
-        for symbol in merge(list(written), self._rank):
+        for symbol in merge(list(written), self.rank):
             if symbol in self._ids:
                 tokens.append((self._ids[symbol], len(symbol)))
             else:  # llama.cpp looks such a symbol's bytes up one by one, and only ASCII is one byte there
                 tokens += ((self._ids.get(char) if char.isascii() else None, 1) for char in symbol)
         return tuple(tokens)
 
-    def _rank(self, left: str, right: str) -> int | None:
+    def rank(self, left: str, right: str) -> int | None:
+        """The pair's place in the list of merges."""
         return self._ranks.get(f"{left} {right}")
 
-    def _bytes(self, token: str) -> bytes:
-        data = from_byte_level(token)
-        return _raw(token) if data is None else data
+    def symbol_bytes(self, symbol: str) -> bytes:
+        """One byte for each character of GPT-2's alphabet; what is written in another stands for itself."""
+        data = from_byte_level(symbol)
+        return _raw(symbol) if data is None else data
 
     def _written(self, text: str) -> str:
         return to_byte_level(text.encode())
@@ -239,7 +263,7 @@ class ScoredMerges(GgufScheme):
     def _word(self, word: str) -> Pieces:
         tokens: list[tuple[int | None, int]] = []
         at = 0
-        for symbol in merge(list(self._written(word)), self._rank):
+        for symbol in merge(list(self._written(word)), self.rank):
             given = word[at : at + len(symbol)].encode()
             at += len(symbol)
             if symbol in self._ids:
@@ -261,12 +285,14 @@ class ScoredMerges(GgufScheme):
         itself = bytes([byte]).decode("utf-8", "surrogateescape")
         return self._ids.get(byte_token(byte), self._ids.get(itself))
 
-    def _rank(self, left: str, right: str) -> float | None:
+    def rank(self, left: str, right: str) -> float | None:
+        """The score of the token the pair would make, highest first."""
         token_id = self._ids.get(left + right)
         return None if token_id is None else -self.vocabulary.scores[token_id]
 
-    def _bytes(self, token: str) -> bytes:
-        return from_meta_space(token)
+    def symbol_bytes(self, symbol: str) -> bytes:
+        """UTF-8, with a space for each "▁"."""
+        return from_meta_space(symbol)
 
     def _written(self, text: str) -> str:
         return text.replace(" ", META_SPACE)

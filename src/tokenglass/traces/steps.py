@@ -2,7 +2,8 @@
 
 Tokens and stage descriptions are said once in a trace, the first time they are needed, and referred to by
 id or number from then on (`Definitions`). The candidates' numbers are arrays in base64: ids `<i4`, logits
-`<f4`, probabilities `<f8`, the trail `<f4`. What a step asks of its model again (`reread`) is not kept.
+`<f4`, probabilities `<f8`, the trail `<f4`, the counts of the tail `<u4`. What a step asks of its model again
+(`reread`) is not kept.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import numpy as np
 from tokenglass.traces.removals import decode_removed, encode_removed
 from tokenglass.traces.values import decode, encode, number, pack, parse_number, unpack
 from tokenglass.traces.vocabulary import decode_token, encode_token, new_tokens
-from tokenglass.types import FinishReason, Origin, Stage, Step, Token, Vocabulary
+from tokenglass.types import FinishReason, Origin, Stage, Step, Tail, Token, Vocabulary
+from tokenglass.types.tails import BINS
 
 JsonDict = dict[str, Any]
 _ORIGINS, _REASONS = get_args(Origin), get_args(FinishReason)
-_IDS, _LOGITS, _PROBS = "<i4", "<f4", "<f8"
+_IDS, _LOGITS, _PROBS, _COUNTS = "<i4", "<f4", "<f8", "<u4"
 
 
 class Definitions:
@@ -115,6 +117,8 @@ def encode_step(step: Step, known: Definitions) -> tuple[JsonDict, JsonDict]:
         "finish_reason": step.finish_reason,
         "trail": None if step.trail is None else _encode_trail(step),
     }
+    if step.tail is not None:
+        record["tail"] = _encode_tail(step.tail)
     entry = named.get(step.id) or known.tokens[step.id]
     if step.token != entry:  # a piece of a text, or another name than the vocabulary's
         span = None if step.token.span is None else list(step.token.span)
@@ -169,6 +173,7 @@ def decode_step(data: Mapping[str, Any], known: Definitions, vocabulary: Vocabul
         cdf=None if cdf is None else (parse_number(cdf[0]), parse_number(cdf[1])),
         finish_reason=_one_of(data["finish_reason"], (None, *_REASONS)),
         trail=None if data["trail"] is None else _decode_trail(data["trail"], len(ids)),
+        tail=None if data.get("tail") is None else _decode_tail(data["tail"]),  # older traces have none
     )
 
 
@@ -225,6 +230,18 @@ def _encode_trail(step: Step) -> JsonDict:
 def _decode_trail(data: Mapping[str, Any], width: int) -> Any:
     flat = unpack(data["p"], _LOGITS).astype(np.float32, copy=False)
     return flat.reshape(_whole(data["rows"]), width)
+
+
+def _encode_tail(tail: Tail) -> JsonDict:
+    return {"low": number(tail.low), "high": number(tail.high), "counts": pack(tail.counts, _COUNTS)}
+
+
+def _decode_tail(data: Mapping[str, Any]) -> Tail:
+    counts = unpack(data["counts"], _COUNTS).astype(np.int64)
+    low, high = parse_number(data["low"]), parse_number(data["high"])
+    if len(counts) not in (0, BINS) or not low <= high:
+        raise ValueError(f"a tail must have {BINS} counts or none, and low <= high")
+    return Tail(low, high, counts)
 
 
 def _token(data: Mapping[str, Any], known: Definitions) -> Token:

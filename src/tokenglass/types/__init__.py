@@ -26,6 +26,7 @@ from tokenglass.types.scores import Score, ScoreRow
 from tokenglass.types.sessions import SessionState
 from tokenglass.types.showcase import Parting, Showcase, Strategy
 from tokenglass.types.shown import Shown
+from tokenglass.types.tails import Tail
 from tokenglass.types.tokens import Kind, Token, Tokenization, Vocabulary
 from tokenglass.types.trees import Node, Tree
 from tokenglass.types.writing import FinishReason, Generation, Origin, Sequence, Step
@@ -64,6 +65,7 @@ __all__ = [
     "Stage",
     "Step",
     "Strategy",
+    "Tail",
     "Token",
     "Tokenization",
     "Tree",

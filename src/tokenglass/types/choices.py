@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import exp
+from math import exp, inf
 from typing import Any, Protocol
 
 import numpy as np
@@ -215,10 +215,14 @@ class NextTokens(Charted):
         logit = float(self.logits[token_id])
         logprob = logit - self._summary.logsumexp
         p = exp(logprob)
-        p_final = p if self.final is None else exp(float(self.final[token_id]) - self._final_logsumexp)
+        p_final = p if self.final is None else self._p_final(float(self.final[token_id]))
         removal = self.removed.get(token_id) if p_final == 0.0 else None
         removed_by = None if removal is None else removal.stage
         return Candidate(rank, self.vocabulary.token(token_id), logit, logprob, p, p_final, removed_by)
+
+    def _p_final(self, score: float) -> float:
+        """Also where no token is left, so that there is nothing to divide by."""
+        return 0.0 if score == -inf else exp(score - self._final_logsumexp)
 
     def account(self, token: str | int) -> Account:
         """Any token's way through the chain: its score, probability and rank after each stage.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from tokenglass.types.choices import Account, Books, Candidate, Removal, Stage
 from tokenglass.types.shown import Charted, Tabular
+from tokenglass.types.tails import Tail
 from tokenglass.types.tokens import Token, Vocabulary
 
 Origin = Literal["greedy", "sampled", "forced", "draft", "expanded"]
@@ -45,6 +46,7 @@ class Step(Tabular):
         draw: the uniform number of a sampled token, else None.
         cdf: the interval of the draw's cell, else None.
         finish_reason: why generation ended with this token, else None.
+        tail: how the logits below those of `top_ids` are spread; None where that was not recorded.
         reread: asks the model and the chain again, for `account`; None where that is not possible.
     """
 
@@ -69,6 +71,7 @@ class Step(Tabular):
     cdf: tuple[float, float] | None = None
     finish_reason: FinishReason | None = None
     trail: NDArray[np.float32] | None = None
+    tail: Tail | None = None
     reread: Callable[[], Books] | None = field(default=None, compare=False)
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import singledispatch
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,16 @@ from tokenglass.types import (
 from tokenglass.views.reasons import why
 from tokenglass.views.stages import fate
 
-__all__ = ["candidate", "effective_choices", "plain", "rest_p", "rest_p_final", "to_dict", "why"]
+__all__ = [
+    "candidate",
+    "effective_choices",
+    "plain",
+    "rest_p",
+    "rest_p_final",
+    "search_row",
+    "to_dict",
+    "why",
+]
 
 JsonDict = dict[str, Any]
 
@@ -138,7 +147,7 @@ def _(result: Generation) -> JsonDict:
             "finish_reason": result.finish_reason,
             "sequences": [to_dict(sequence) for sequence in result.sequences],
             "config": result.config,
-            "search": [_search_step(record) for record in result.search],
+            "search": [search_row(record) for record in result.search],
             "warnings": result.warnings,
             "healing": None if result.healing is None else _healing(result.healing),
         }
@@ -230,7 +239,7 @@ def _chain_stage(stage: ChainStage) -> JsonDict:
     )
 
 
-def _search_step(record: Any) -> JsonDict:
+def search_row(record: Any) -> JsonDict:
     """A record of a search by its fields; its kind, such as "beam", is what its class is called."""
     return {"kind": type(record).__name__.removesuffix("Step").lower(), **_record(record)}
 
@@ -267,7 +276,8 @@ def rest_p_final(result: NextTokens, shown_ids: Iterable[int]) -> float:
 
 def _rest(logits: NDArray[np.float32], shown_ids: Iterable[int]) -> float:
     others = np.delete(logits, list(shown_ids)).astype(np.float64)
-    return float(np.exp(others - summarize(logits).logsumexp).sum()) if len(others) else 0.0
+    total = summarize(logits).logsumexp
+    return float(np.exp(others - total).sum()) if len(others) and total > -inf else 0.0
 
 
 def plain(value: Any) -> Any:

@@ -180,10 +180,16 @@ _OPTION = "text logprobs logprob p mean_logprob logprob_per_byte share mean_shar
 
 @rows.to_dict.register
 def _(score: Score) -> dict[str, Any]:
-    return _plain(score, _TOTALS) | {"rows": [_json_row(row) for row in score.rows]}
+    return score_totals(score) | {"rows": [score_row(row) for row in score.rows]}
 
 
-def _json_row(row: ScoreRow) -> dict[str, Any]:
+def score_totals(score: Score) -> dict[str, Any]:
+    """A score without its rows."""
+    return _plain(score, _TOTALS)
+
+
+def score_row(row: ScoreRow) -> dict[str, Any]:
+    """One token of a score."""
     top = [rows.candidate(candidate) for candidate in row.top]
     return {"index": row.index} | _json_token(row.token) | _plain(row, _NUMBERS) | {"top": top}
 

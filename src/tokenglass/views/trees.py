@@ -269,14 +269,14 @@ def _as_dict(node: Node, logprob: float) -> dict[str, Any]:
         "count": node.count,
         "text_logprob": logprob,
     }
-    return dict(rows.plain(shared | ({} if node.step is None else _numbers_of(node.step))))
+    return dict(rows.plain(shared | ({} if node.step is None else step_row(node.step))))
 
 
-def _numbers_of(step: Step) -> dict[str, Any]:
+def step_row(step: Step) -> dict[str, Any]:
     """A step without its candidates and stages, which a tree would repeat thousands of times."""
     token = step.token
     named = {"id": token.id, "token": token.text, "bytes": token.bytes, "kind": token.kind}
-    return named | {name: getattr(step, name) for name in _KEPT}
+    return dict(rows.plain(named | {name: getattr(step, name) for name in _KEPT}))
 
 
 _KEPT = (

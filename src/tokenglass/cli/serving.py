@@ -1,0 +1,40 @@
+"""`tokenglass serve`: the page in a browser, from a server on this machine."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from tokenglass.cli.outcome import OK
+from tokenglass.cli.screen import Screen, note, print_json
+from tokenglass.text import safe_line
+from tokenglass.views.blocks import Line
+
+
+def run(given: Namespace) -> int:
+    """Load the models, then serve until a signal comes."""
+    import tokenglass as tg
+    from tokenglass.server.running import Address, is_loopback, listening, serve
+    from tokenglass.workbench import Workbench
+
+    names = list(dict.fromkeys(given.model or ["smollm2"]))
+    if not is_loopback(given.host):
+        note(
+            f"note: {safe_line(given.host)} can be reached from other machines; whoever has the address with "
+            "its token can use the models, and what they send is not encrypted"
+        )
+    listener = listening(given.host, given.port)  # first: it takes no time to find out that it cannot be had
+    models = [tg.load(name, precision=given.precision) for name in names]
+
+    def ready(address: Address) -> None:
+        if given.json:
+            print_json({"url": address.url, "host": address.host, "port": address.port, "models": names})
+        else:
+            Screen().show([Line(address.url), Line("Ctrl-C ends it", "facts")])
+        if given.open:
+            import webbrowser
+
+            webbrowser.open(address.url)
+
+    bench = Workbench(models[0], dict(zip(names, models, strict=True)), look_ahead=True)
+    serve(bench, listener, given.host, ready)
+    return OK
