@@ -116,7 +116,7 @@ HEAVY = {
     "torch": {"select.torch", "stages.foreign", "search.drawing", *HF_ENGINE},  # draws, processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
     "fastapi": {"server.app"},  # the optional extra for the page
-    "starlette": {"server.app"},  # what FastAPI is made of
+    "starlette": {"server.app", "server.answers"},  # what FastAPI is made of
     "uvicorn": {"server.running"},
     "transformers": {"engines.hf.opening", "engines.hf.states", "engines.hf.strips"},
     "httpx": {"engines.server.transport"},

@@ -39,16 +39,11 @@ _ERRORS = {
     431: "the headers are too large",
 }
 
-_EVENTS = (
-    " The events are `item`, any number of times, then `done` or `error`; the data of each is one line of "
-    "JSON, whose schemas stand beside this one as x-item, x-done and x-error."
-)
-
 
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Every operation with its parameters, its answer and its errors."""
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {"title": "tokenglass", "version": __version__},
         "components": {
             "schemas": {"Error": _ERROR},
@@ -62,15 +57,9 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 def _described(operation: Operation) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": operation.about}
     if operation.streams:
-        answer["description"] += _EVENTS
-        answer["content"] = {
-            "text/event-stream": {
-                "schema": {"type": "string"},
-                "x-item": ITEMS[operation.name],
-                "x-done": ANSWERS[operation.name],
-                "x-error": {"$ref": "#/components/schemas/Error"},
-            }
-        }
+        shapes = {"item": ITEMS[operation.name], "done": ANSWERS[operation.name], "error": _ERROR}
+        events = {"anyOf": [_event(event, shape) for event, shape in shapes.items()]}
+        answer["content"] = {"text/event-stream": {"itemSchema": events}}
     else:
         answer["content"] = {"application/json": {"schema": ANSWERS[operation.name]}}
     error = {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}
@@ -83,4 +72,14 @@ def _described(operation: Operation) -> dict[str, Any]:
             "content": {"application/json": {"schema": operation.schema}},
         },
         "responses": {"200": answer, **errors},
+    }
+
+
+def _event(name: str, shape: dict[str, Any]) -> dict[str, Any]:
+    """A server-sent event whose data is one line of JSON."""
+    data = {"type": "string", "contentMediaType": "application/json", "contentSchema": shape}
+    return {
+        "type": "object",
+        "properties": {"event": {"const": name}, "data": data},
+        "required": ["event", "data"],
     }

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from tokenglass.server.bodies import written
 from tokenglass.workbench.params import JsonDict
 from tokenglass.workbench.turns import Cancelled, Work
 
@@ -85,8 +86,8 @@ class Works:
 
     async def items(
         self, work: Work, gone: asyncio.Event, stream: Iterator[JsonDict]
-    ) -> AsyncGenerator[tuple[str, JsonDict]]:
-        """(event, row) of a stream: its items, then its end; each computed once the one before was taken."""
+    ) -> AsyncGenerator[tuple[str, bytes], None]:
+        """(event, JSON) of a stream: its items, then its end; each computed once the one before was taken."""
         try:
             while True:
                 ended, row = await self.run(work, gone, _next, stream)
@@ -109,12 +110,12 @@ class Works:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _next(stream: Iterator[JsonDict]) -> tuple[bool, JsonDict]:
-    """(whether it is the end, the row); StopIteration cannot pass through a future."""
+def _next(stream: Iterator[JsonDict]) -> tuple[bool, bytes]:
+    """(whether it is the end, the row as JSON); StopIteration cannot pass through a future."""
     try:
-        return False, next(stream)
+        return False, written(next(stream))
     except StopIteration as end:
-        return True, end.value or {}
+        return True, written(end.value or {})
 
 
 def _closed(stream: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenglass.numbers import LN2, softmax
+from tokenglass.numbers import LN2
 from tokenglass.select import Choice, Draw
 from tokenglass.text import safe_text
 from tokenglass.types import NextTokens, Token
@@ -156,29 +156,34 @@ def _picked(held: Held) -> JsonDict:
 
 
 def _choice(held: Held, choice: Choice) -> JsonDict:
-    token = held.session.tree.vocabulary.token(choice.token_id)
-    shown = {"id": choice.token_id, "token": token.text, "p_final": choice.p}
+    token, reading = held.session.tree.vocabulary.token(choice.token_id), held.session.reading
+    # as the step's record will have it: from the chain's own sums, unless the selector made another row
+    p_final = reading.p(choice.token_id) if choice.row is reading.row else choice.p
+    shown = {"id": choice.token_id, "token": token.text, "p_final": p_final}
     return dict(plain({**shown, "origin": choice.origin, "draw": choice.draw, "cdf": choice.cdf}))
 
 
 def _cells(held: Held) -> list[JsonDict] | None:
-    """The widest cells of the line that a draw falls on, in order; None where nothing is drawn by id."""
-    session, table = held.session, held.table
+    """The widest cells of the line that a draw falls on, in order; None where nothing is drawn by id.
+
+    The line is the one that `select.choose_by_id` looks a number up on: float64 throughout, in order of id.
+    """
+    session, scores = held.session, held.session.reading.row.scores
     if not isinstance(session.plan.selector, Draw):
         return None
-    probs = softmax(table.logits if table.final is None else table.final)
-    ends = np.cumsum(probs)
-    widest = np.sort(np.argsort(-probs, kind="stable")[:_MOST_CELLS])
-    widest = widest[probs[widest] > 0.0]
-    vocabulary = session.tree.vocabulary
+    weights = np.exp(scores.astype(np.float64) - float(scores.max()))
+    ends = np.cumsum(weights)
+    widest = np.sort(np.argsort(-weights, kind="stable")[:_MOST_CELLS])
+    vocabulary, total = session.tree.vocabulary, float(ends[-1])
     return [
         {
             "id": int(i),
             "token": vocabulary.token(int(i)).text,
-            "start": float(ends[i] - probs[i]),
-            "end": float(ends[i]),
+            "start": float(ends[i] - weights[i]) / total,
+            "end": float(ends[i]) / total,
         }
         for i in widest
+        if weights[i] > 0.0
     ]
 
 

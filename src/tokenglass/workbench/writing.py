@@ -177,7 +177,7 @@ class _Column:
     def _progress(self, item: JsonDict) -> JsonDict:
         """A step's own numbers; of a search the text so far, which beams may yet replace."""
         if "step" in item and "sample" in item:
-            named = ("id", "token", "bytes", "text", "p", "p_final", "rank", "entropy_bits")
+            named = ("id", "token", "bytes", "kind", "text", "p", "p_final", "rank", "entropy_bits")
             return {"token": {name: item["step"][name] for name in named}, "settled": True}
         settled = item["kind"] != "beam"
         self._ids = [*(self._ids if settled else ()), *_best_ids(item)]

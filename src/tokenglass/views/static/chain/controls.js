@@ -25,7 +25,7 @@ export class Controls {
   #search = /** @type {HTMLInputElement} */ (h("input", { type: "search", placeholder: "penalty, stop, seed …", "aria-label": "find a keyword" }));
   #found = h("div.stack.found");
   #reset = button("all as at first", () => this.#clear(), { "class": "small" });
-  #idle = h("p.note", {}, "Taking the best leaves nothing to chance: only penalties act. Choose “draw one” for the rest.");
+  #idle = h("p.note", {}, "Taking the best leaves nothing to chance: only penalties act. Moving one of the others turns drawing on.");
   #built = false;
 
   /** @param {import("./panel.js").ChainPanel} panel */
@@ -136,7 +136,7 @@ function slider(name, set) {
   number.addEventListener("change", () => set(number.value === "" ? undefined : Number(number.value)));
   return {
     element: h("div.pair", {}, range, number),
-    show: (value) => {
+    show: (/** @type {any} */ value) => {
       if (document.activeElement !== range) range.value = String(value ?? (name === "min_p" ? min : max));
       if (document.activeElement !== number) number.value = value === null || value === undefined ? "" : String(value);
     },
@@ -147,7 +147,7 @@ function slider(name, set) {
 function checkbox(name, set) {
   const box = /** @type {HTMLInputElement} */ (h("input", { type: "checkbox", "aria-label": name }));
   box.addEventListener("change", () => set(box.checked));
-  return { element: box, show: (value) => { box.checked = Boolean(value); } };
+  return { element: box, show: (/** @type {any} */ value) => { box.checked = Boolean(value); } };
 }
 
 /** @param {Keyword} keyword @param {(value: any) => void} set @param {(text: string) => any} read @param {string} type @param {string} [hint] */
@@ -156,7 +156,7 @@ function field(keyword, set, read, type, hint = "") {
   input.addEventListener("change", () => set(input.value === "" ? undefined : read(input.value)));
   return {
     element: input,
-    show: (value) => {
+    show: (/** @type {any} */ value) => {
       if (document.activeElement === input) return;
       input.value = value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
     },

@@ -1,8 +1,9 @@
 /** The chain: what stands between the model's numbers and the pick, stage by stage, with its controls. */
 
+import { announce } from "../lib/announce.js";
 import { button, fill, h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
-import { bits, integer, percent } from "../lib/figures.js";
+import { bits, bounds, counted, share } from "../lib/figures.js";
 import { glyphs } from "../lib/glyphs.js";
 import { codeBox } from "./code.js";
 import { Controls } from "./controls.js";
@@ -66,6 +67,10 @@ export class ChainPanel extends HTMLElement {
     const config = { ...this.store.config };
     if (value === undefined) delete config[name];
     else config[name] = value;
+    if (value !== undefined && wantsDraw(this.app.info.keywords, name) && !config.do_sample) {
+      config.do_sample = true;
+      announce(`${name} acts on a draw: sampling is on from now on`);
+    }
     this.store.config = config;
     return this.store.configure(config);
   }
@@ -116,14 +121,14 @@ export class ChainPanel extends HTMLElement {
     const toggle = () => { this.#opened = open ? null : stage.name; this.draw(this.store.state); };
     const name = h("span", {}, h("span.name", {}, stage.name), h("span.params", {}, shortParams(stage.params)));
     const numbers = [
-      h("span.number", { title: "tokens still alive" }, integer(stage.alive)),
-      h("span.number.kept", {}, index && stage.removed ? `keeps ${percent(stage.mass_kept)}` : ""),
-      h("span.number", {}, bits(stage.entropy_bits), was && Math.abs(was.entropy_bits - stage.entropy_bits) > 5e-3 ? h("small.was", {}, `was ${was.entropy_bits.toFixed(2)}`) : null),
+      h("span.number", { title: "tokens still alive" }, counted(stage, "alive")),
+      h("span.number.kept", {}, index && bounds(stage, "removed")[1] ? `keeps ${share(stage, "mass_kept")}` : ""),
+      h("span.number", {}, bits(stage.entropy_bits), was && was.entropy_bits !== null && Math.abs(was.entropy_bits - (stage.entropy_bits ?? NaN)) > 5e-3 ? h("small.was", {}, `was ${was.entropy_bits.toFixed(2)}`) : null),
     ];
     return h("li.stage", { class: open ? "open" : "" },
       index ? h("button.stagerow", { type: "button", "aria-expanded": String(open), "data-key": `stage ${stage.name}`, onclick: toggle }, name, numbers) : h("div.stagerow", {}, name, numbers),
       rows.length > 2 ? this.#movers(stage.name, index, rows) : null,
-      h("i.alive", { "aria-hidden": "true", style: { "--p": Math.log(stage.alive + 1) / Math.log(rows[0].alive + 1) } }));
+      h("i.alive", { "aria-hidden": "true", style: { "--p": Math.log(bounds(stage, "alive")[1] + 1) / Math.log(bounds(rows[0], "alive")[1] + 1) } }));
   }
 
   /** @param {string} name @param {number} index @param {any[]} rows */
@@ -149,6 +154,11 @@ export class ChainPanel extends HTMLElement {
       button("draw one", choose(true), { "aria-pressed": String(sampling), "data-key": "sample" }),
       sampling ? h("span.note", {}, `seed ${state.config.effective.seed}`) : h("span.note", {}, "no chance in it"));
   }
+}
+
+/** Whether a keyword acts only where a token is drawn. @param {any[]} keywords @param {string} name */
+function wantsDraw(keywords, name) {
+  return keywords.find((each) => each.name === name)?.group === "temperature and truncation";
 }
 
 /** The values of a stage that matter to a reader: "0.8", "k 50". */

@@ -2,7 +2,7 @@
 
 import { bars } from "../lib/bars.js";
 import { h } from "../lib/dom.js";
-import { count, integer, percent } from "../lib/figures.js";
+import { bounds, count, counted, integer, percent, share } from "../lib/figures.js";
 import { glyphs } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
 
@@ -42,9 +42,9 @@ function stageRow(row, stage, index) {
 
 /** What a stage did, in a plain sentence. */
 function told(/** @type {any} */ stage) {
-  if (stage.removed) {
-    const before = stage.alive + stage.removed;
-    return `${stage.name} kept ${integer(stage.alive)} of ${count(before, "token")}, ${percent(stage.mass_kept)} of the probability; what is left is made 100 % again.`;
+  if (bounds(stage, "removed")[1]) {
+    const of = stage.removed === null || stage.alive === null ? "" : ` of ${integer(stage.alive + stage.removed)}`;
+    return `${stage.name} kept ${counted(stage, "alive")}${of} tokens, ${share(stage, "mass_kept")} of the probability; what is left is made 100 % again.`;
   }
   if (stage.changed) return `${stage.name} changed the scores of ${count(stage.changed, "token")} and removed none.`;
   return `${stage.name} changed nothing here.`;

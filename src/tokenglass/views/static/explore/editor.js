@@ -23,7 +23,7 @@ export class PromptEditor extends HTMLElement {
     this.#area.addEventListener("input", () => this.#typed());
     this.#chat.addEventListener("change", () => this.#typed());
     this.#area.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey))) {
+      if (event.key === "Escape" || (event.key === "Enter" && !event.shiftKey && !event.isComposing)) {
         event.preventDefault();
         this.#tell("done");
       }
@@ -70,7 +70,7 @@ export class PromptEditor extends HTMLElement {
       const found = await this.backend.call("tokenize", { text });
       if (this.#area.value !== text) return;
       this.#paint(text, found.tokens);
-      this.#facts.textContent = `${count(found.n_tokens, "token")} · ${count([...text].length, "character")}${chat ? " · the model's chat template adds its own" : ""} · esc when done`;
+      this.#facts.textContent = `${count(found.n_tokens, "token")} · ${count([...text].length, "character")}${chat ? " · the model's chat template adds its own" : ""} · enter when done, shift enter for a new line`;
     } catch (error) {
       this.problem(/** @type {Error} */ (error).message);
     }

@@ -23,7 +23,7 @@ export function exploreKeys(view) {
     { key: "/", label: "look up", foot: true, when: () => Boolean(state()), run: () => view.entry.ask("look") },
     { key: "t", label: "type a token", foot: true, when: () => Boolean(state()), run: () => view.entry.ask("type") },
     { key: "g", label: "guess", foot: true, run: () => view.guess.toggle() },
-    { key: "e", label: "edit", foot: true, run: () => view.edit() },
+    { key: "e", label: "edit", foot: true, when: () => view.app.backend.can("tokenize"), run: () => view.edit() },
     { key: "c", label: "curve of all tokens", run: () => view.toggleCurve() },
     { key: "s", label: "spaces, ids and bytes", run: () => view.toggleMarks() },
     { key: "Escape", label: "back to the end of the text", run: () => view.release() },

@@ -3,7 +3,7 @@
 import { bars } from "../lib/bars.js";
 import { h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
-import { bits, choices, integer, percent } from "../lib/figures.js";
+import { bits, bounds, choices, integer, percent, share } from "../lib/figures.js";
 import { glyphs, hexBytes, spoken } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
 
@@ -20,6 +20,7 @@ import { table } from "../lib/table.js";
 /** @param {Shown} shown */
 export function nextTable(shown) {
   const { next } = shown;
+  if (next.unknown) return h("p.note", {}, next.unknown);
   const chained = hasChain(next);
   const scale = shown.zoom ? longest(shown) : 1;
   const columns = [
@@ -45,10 +46,11 @@ export function facts(/** @type {any} */ next) {
 /** The numbers of one candidate, exactly. */
 export function details(/** @type {any} */ row) {
   const exact = (/** @type {number | null} */ value) => (value === null || value === undefined ? "unknown" : String(value));
+  const after = row.p_final_range ? row.p_final_range.join(" to ") : exact(row.p_final);
   const pairs = [
     ["id", exact(row.id)], ["bytes", hexBytes(row.bytes)], ["rank", integer(row.rank)],
     ["p", exact(row.p)], ["logit", exact(row.logit)], ["logprob", exact(row.logprob)],
-    ...(row.p_final === row.p ? [] : [["p after the chain", exact(row.p_final)]]),
+    ...(row.p_final === row.p ? [] : [["p after the chain", after]]),
   ];
   return [glyphs(row), ...pairs.map(([name, value]) => h("span", {}, h("span.soft", {}, `${name} `), h("span.mono", {}, value)))];
 }
@@ -60,19 +62,20 @@ export function hasChain(/** @type {any} */ next) {
 /** @param {Shown} shown @param {any} row @param {number} index @param {number} scale @param {boolean} chained */
 function candidateRow(shown, row, index, scale, chained) {
   const before = shown.ghost?.rows.find((/** @type {any} */ each) => each.id === row.id);
-  const changed = before && Math.abs(before.p_final - row.p_final) > 1e-9;
+  const changed = before && Math.abs(before.p_final - (row.p_final ?? NaN)) > 1e-9;
   const gone = row.removed_by !== null;
-  const label = `${spoken(row)}, ${percent(row.p)}${chained ? `, ${percent(row.p_final)} after the chain` : ""}`;
+  const [least, most] = bounds(row, "p_final");
+  const label = `${spoken(row)}, ${percent(row.p)}${chained ? `, ${share(row, "p_final")} after the chain` : ""}`;
   const pick = h("button.token", {
     type: "button", "data-key": `row ${index}`, "aria-label": `append ${label}`,
     onclick: () => shown.onPick(row), onfocus: () => shown.onDetails(row),
   }, glyphs(row));
   return {
-    token: [pick, gone ? h("span.fate", {}, fate(row)) : null, shown.mark?.id === row.id ? h("span.came", {}, `◂ ${shown.mark?.why}`) : null],
+    token: [pick, gone ? h("span.fate", {}, fate(row)) : null, shown.mark?.id === row.id ? h("span.came", {}, `◂ ${shown.mark?.why}`) : row.recorded ? h("span.came", { title: "the recording went on here" }, "▸") : null],
     key: index < 9 ? h("kbd", {}, index + 1) : h("span.soft", {}, row.rank),
-    bar: bars({ model: row.p, final: chained ? row.p_final : undefined, ghost: changed ? before.p_final : undefined }, scale),
+    bar: bars({ model: row.p, maybe: chained && most > least ? most : undefined, final: chained ? least : undefined, ghost: changed ? before.p_final : undefined }, scale),
     p: h("span", { title: String(row.p) }, percent(row.p)),
-    final: chained ? h("span", { title: String(row.p_final) }, percent(row.p_final)) : null,
+    final: chained ? h("span", { title: String(row.p_final ?? row.p_final_range) }, share(row, "p_final")) : null,
     class: [gone ? "removed" : "", shown.mark?.id === row.id ? "chosen" : ""].join(" "),
     props: { "data-token": row.id, onpointerenter: () => shown.onDetails(row) },
   };
@@ -89,16 +92,16 @@ function restRow(next, scale, chained) {
   return {
     token: h("span.rest-label", {}, `${integer(next.rest_n)} others`),
     key: "…",
-    bar: bars({ rest: next.rest_p }, scale),
-    p: h("span", { title: String(next.rest_p) }, percent(next.rest_p)),
-    final: chained ? h("span", { title: String(next.rest_p_final) }, percent(next.rest_p_final)) : null,
+    bar: bars({ rest: bounds(next, "rest_p")[1] }, scale),
+    p: h("span", { title: String(next.rest_p ?? next.rest_p_range) }, share(next, "rest_p")),
+    final: chained ? h("span", { title: String(next.rest_p_final ?? next.rest_p_final_range) }, share(next, "rest_p_final")) : null,
     class: "rest",
   };
 }
 
 /** @param {Shown} shown */
 function longest({ next }) {
-  return Math.max(1e-9, ...next.rows.map((/** @type {any} */ row) => Math.max(row.p, row.p_final)));
+  return Math.max(1e-9, ...next.rows.map((/** @type {any} */ row) => Math.max(row.p, bounds(row, "p_final")[1])));
 }
 
 /** @param {number} scale @param {boolean} ghost */

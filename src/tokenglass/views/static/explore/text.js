@@ -39,7 +39,8 @@ export class TextStrip extends HTMLElement {
     this.#strip.classList.toggle("dots", marks);
     const fresh = state.tokens.length - 1;
     for (const child of [...this.#strip.children]) if (!(firstIndex(child) < kept)) child.remove();
-    const drawn = joined(state.tokens.slice(kept), (token, index) => this.#token(token, kept + index, marks, kept + index === fresh && !token.is_prompt));
+    const drawn = joined(state.tokens.slice(kept), (/** @type {any} */ token, index) => this.#token(token, kept + index, marks, kept + index === fresh && !token.is_prompt));
+    this.threaten(0);
     this.#strip.append(...drawn, h("span.caret", { "aria-hidden": "true" }));
     if (hadFocus) this.#strip.focus({ preventScroll: true });  // on no token: the page is about the end again
     this.mark(this.#pinned !== null && this.#pinned < this.#tokens.length ? this.#pinned : null);

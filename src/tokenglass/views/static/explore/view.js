@@ -32,6 +32,7 @@ export class Explore extends HTMLElement {
   pinned = null;
   curveOpen = false;
   #prompt = { text: "", chat: false };
+  #edit = this.#prompt;  // what the editor holds that the model has read already
 
   text = /** @type {import("./text.js").TextStrip} */ (h("tg-text"));
   editor = /** @type {import("./editor.js").PromptEditor} */ (h("tg-editor", { hidden: true }));
@@ -117,10 +118,7 @@ export class Explore extends HTMLElement {
 
   async draw() {
     if (!await this.back()) return;
-    if (!this.store.config.do_sample) {
-      await this.store.configure({ ...this.store.config, do_sample: true });
-      announce("sampling is on from now on: space draws, enter still takes the best");
-    }
+    if (await this.store.draws()) announce("sampling is on from now on: space draws, enter still takes the best");
     await this.store.act("step");
   }
 
@@ -156,12 +154,12 @@ export class Explore extends HTMLElement {
     const chat = this.#prompt.chat;
     this.text.hidden = true;
     this.editor.hidden = false;
-    this.editor.begin({ text: chat ? this.#prompt.text : state.text, chat });
+    this.#edit = { text: chat ? this.#prompt.text : state.text, chat };
+    this.editor.begin(this.#edit);
   }
 
-  #edited = (/** @type {any} */ { detail }) => {
-    const same = detail.chat === this.#prompt.chat && detail.text === (detail.chat ? this.#prompt.text : this.store.state.text);
-    if (!same) this.open(detail);
+  #edited = (/** @type {any} */ { detail: { text, chat } }) => {
+    if (text !== this.#edit.text || chat !== this.#edit.chat) this.open(this.#edit = { text, chat });
   };
 
   #done() {
@@ -277,7 +275,8 @@ export class Explore extends HTMLElement {
       next: this.next, ghost: this.place ? null : this.ghost, mark: this.#mark(), zoom: this.zoom,
       onPick: (row) => this.pick(row), onDetails: (row) => fill(this.#detail, details(row)),
     }));
-    fill(this.#detail, details(this.place?.came ?? this.next.rows[0]));
+    const first = this.place?.came ?? this.next.rows[0];
+    fill(this.#detail, first ? details(first) : null);
     this.#drawUnder();
     this.drawCurve();
   }

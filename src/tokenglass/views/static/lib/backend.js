@@ -114,7 +114,7 @@ function failure(body, status, retryAfter = null) {
  * @returns {AsyncGenerator<{event: string, data: any}>}
  */
 async function* events(response) {
-  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(new TextDecoderStream()).getReader();
+  const reader = /** @type {ReadableStream<Uint8Array>} */ (response.body).pipeThrough(/** @type {any} */ (new TextDecoderStream())).getReader();
   let pending = "";
   try {
     for (;;) {

@@ -5,7 +5,7 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** @typedef {Node | string | number | null | undefined | false | Child[]} Child */
+/** @typedef {Node | string | number | null | undefined | false | any[]} Child */
 
 /**
  * Build an HTML element.
@@ -47,7 +47,9 @@ export function fill(element, ...children) {
   element.replaceChildren(...nodes(children));
   if (focused && focused !== element) {
     const candidates = /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("button, input, select, a, [tabindex]"));
-    [...candidates].find((each) => (each.dataset.key ?? each.textContent) === (focused.dataset.key ?? focused.textContent))?.focus();
+    const again = [...candidates].find((each) => (each.dataset.key ?? each.textContent) === (focused.dataset.key ?? focused.textContent));
+    const beside = again?.matches(":disabled") ? again.parentElement?.querySelector(":enabled") : again;
+    /** @type {HTMLElement | null | undefined} */ (beside)?.focus();
   }
   return element;
 }

@@ -31,13 +31,41 @@ export function significant(x, digits = 3) {
   return x.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
+/**
+ * A share of a row, which a recording may know only between two bounds: "12.1–12.4 %".
+ *
+ * @param {any} row @param {string} name of the share, such as "p_final"
+ */
+export function share(row, name) {
+  return bounded(row, name, percent);
+}
+
+/** A count of a row, which may be known only between two bounds: "50–53". @param {any} row @param {string} name */
+export function counted(row, name) {
+  return bounded(row, name, integer);
+}
+
+/** @param {any} row @param {string} name @param {(value: number) => string} write */
+function bounded(row, name, write) {
+  const range = row[`${name}_range`];
+  if (row[name] !== null || !range) return row[name] === null ? "unknown" : write(row[name]);
+  const [low, high] = range.map(write);
+  return low === high ? `about ${low}` : `${low.replace(/ %$/, "")}–${high}`;
+}
+
+/** The ends between which a quantity of a row lies; equal where it is known. @param {any} row @param {string} name @returns {[number, number]} */
+export function bounds(row, name) {
+  return row[name] === null ? row[`${name}_range`] ?? [0, 0] : [row[name], row[name]];
+}
+
 /** @param {number | null | undefined} value entropy or surprisal: 5.0712 -> "5.07 bits" */
 export function bits(value) {
   return value === null || value === undefined || Number.isNaN(value) ? "unknown" : `${value.toFixed(2)} bits`;
 }
 
-/** @param {number} effective 33.4 -> "about 33 effective choices" */
+/** @param {number | null} effective 33.4 -> "about 33 effective choices" */
 export function choices(effective) {
+  if (effective === null) return "an unknown number of effective choices";
   const shown = (effective < 9.95 ? effective.toFixed(1) : integer(effective)).replace(/\.0$/, "");
   return `about ${shown} effective choice${shown === "1" ? "" : "s"}`;
 }

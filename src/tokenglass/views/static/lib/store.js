@@ -79,6 +79,12 @@ export class SessionStore extends EventTarget {
     });
   }
 
+  /** Turn sampling on where it is off; resolves with whether it had to. */
+  async draws() {
+    if (this.config.do_sample) return false;
+    return Boolean(await this.configure({ ...this.config, do_sample: true }));
+  }
+
   /**
    * Make a move of this session: "step", "undo", "redo", "goto", "set", "expand", ... Moves wait for one another.
    *

@@ -51,7 +51,7 @@ function placeOf(node, laid, use) {
     onclick: () => use.onGo(row.node), ondblclick: () => use.onFold(row.node), onfocus: () => use.onFocus(row.node),
   }, h("i.disc", { "data-ramp": rampOf(p) }), prompt ? h("span.soft", {}, "prompt") : glyphs(row),
   row.name ? h("bdi.name", {}, row.name) : null,
-  row.count > 1 ? h("span.count", {}, `×${row.count}`) : null,
+  row.count > 1 && !prompt ? h("span.count", {}, `×${row.count}`) : null,
   node.hidden ? h("span.count", {}, `+${node.hidden}`) : null);
 }
 

@@ -13,7 +13,7 @@
  * @property {boolean} diverges whether it is where a lane leaves another
  */
 
-const SIGN = 26, PAD = 14, LETTER = 8.6, LONGEST = 18, COUNT = 34;
+const SIGN = 26, PAD = 14, LETTER = 8.6, LONGEST = 18, COUNT = 34, ROOT = 72;
 const RUN = 24, TAIL = 8;  // of a longer run without a branch only the beginning and the end are drawn
 export const MOST_LANES = 60;
 
@@ -25,7 +25,7 @@ export function layout(rows, folded, here) {
   const root = /** @type {Placed} */ (byId.get(rows[0].node));
   const state = { lanes: 0, left: 0, here, passed: new Set() };
   root.x = 0;
-  root.width = SIGN + 64;
+  root.width = SIGN + ROOT;
   place(root, folded, state);
   const shown = [...byId.values()].filter((node) => node.lane >= 0);
   return {

@@ -7,8 +7,10 @@ import { count, percent } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
 import { afterPaint } from "../lib/latest.js";
 import { drawLanes, LANE } from "./lanes.js";
-import { layout } from "./layout.js";
+import { layout, MOST_LANES } from "./layout.js";
 import { sideBySide } from "./side.js";
+
+const SAMPLE = 12;  // tokens of each text that is drawn
 
 export class TreePanel extends HTMLElement {
   /** @type {import("../app.js").App} */
@@ -20,6 +22,8 @@ export class TreePanel extends HTMLElement {
   #side = false;
   /** @type {any} */
   #laid = null;
+  #mass = /** @type {HTMLSelectElement} */ (h("select", { "aria-label": "share to unfold to" }, [0.5, 0.8, 0.95].map((mass) => h("option", { value: mass }, `${mass * 100} %`))));
+  #samples = /** @type {HTMLSelectElement} */ (h("select", { "aria-label": "how many texts" }, [4, 8, 16].map((n) => h("option", { value: n, selected: n === 8 }, n))));
   #head = h("div.row");
   #lanes = h("div.lanes", { role: "tree", "aria-label": "the tree of texts" });
   #about = h("div.row.small");
@@ -96,10 +100,15 @@ export class TreePanel extends HTMLElement {
     fill(this.#head, h("h2", {}, term("tree", "the tree")), h("span.note", {}, `${count(state.tree.nodes.length, "place")}, ${count(ends, "text")}`),
       last ? h("span.note", {}, `unfolded: ${percent(last.covered)} of all continuations`) : null,
       h("span.row.push", {},
-        can("expand") ? button("unfold to 50 %", () => this.store.act("expand", { mass: 0.5, depth: 3, limit: 60 }), { title: "the likeliest continuations that together make half of all, up to three tokens deep" }) : null,
-        can("sample") ? button("draw 8 texts", () => this.store.act("sample", { samples: 8, max_new_tokens: 12 }), { title: "eight continuations, laid over the tree with counts" }) : null,
+        can("expand") ? [button("unfold to", () => this.store.act("expand", { mass: Number(this.#mass.value), limit: MOST_LANES }), { title: "the likeliest next tokens that together have at least this share" }), this.#mass] : null,
+        can("sample") ? [button("draw", () => this.#sample(), { "data-key": "sample", title: "continuations, laid over the tree with counts" }), this.#samples, h("span", {}, "texts")] : null,
         button("side by side", () => { this.#side = !this.#side; this.draw(); }, { "aria-pressed": String(this.#side), disabled: ends < 2 }),
         button("close", () => this.close(), { "class": "sheetclose" })));
+  }
+
+  async #sample() {
+    await this.store.draws();
+    await this.store.act("sample", { samples: Number(this.#samples.value), max_new_tokens: SAMPLE });
   }
 
   #drawAbout() {

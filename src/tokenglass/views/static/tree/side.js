@@ -39,5 +39,5 @@ function column(line, common, index, onGo) {
   const p = Math.exp(end.text_logprob ?? -Infinity);
   return h("article.text", { "aria-label": `text ${index + 1}` },
     h("p.lines", {}, line.map((row, place) => h("span", { class: place < common ? "common" : place === common ? "first" : "" }, prose(row)))),
-    h("p.note.row", {}, h("span", {}, `${percent(p)} after the chain`), end.name ? h("bdi", {}, end.name) : null, button("go there", () => onGo(end.node), { "class": "small" })));
+    h("p.note.row", {}, h("span", {}, p > 0 ? `${percent(p)} after the chain` : "out of the chain's reach"), end.name ? h("bdi", {}, end.name) : null, button("go there", () => onGo(end.node), { "class": "small" })));
 }
