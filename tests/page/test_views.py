@@ -1,4 +1,4 @@
-"""Strategies, film, reading, comparing, tokens and lessons in a real browser: what they show is what the library says."""
+"""The views beside Explore in a real browser: what they show is what the library says."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_columns_are_the_librarys_texts_and_reasons(page: Any, model: Model) -> 
     view.locator(".reason").first.wait_for()
     view.get_by_label("seed").fill("11")
     view.locator("summary").click()
-    view.get_by_label("contrastive").uncheck()  # a table of logits has no hidden states
+    view.get_by_role("checkbox", name="contrastive").uncheck()  # a table of logits has no hidden states
     run(view.locator("textarea").first, PROMPT)
     view.locator("[data-name=contrastive]").wait_for(state="detached")
     view.locator(".reason").first.wait_for()
@@ -169,8 +169,8 @@ def test_reading_shows_the_scores(page: Any, model: Model) -> None:
     facts = view.locator(".facts").first.inner_text()
     assert f"{score.perplexity:.4g}" in facts.replace(",", "") and f"{score.bits_per_byte:.3g}" in facts
     ranked = sorted(score.rows[1:], key=lambda row: -(row.surprisal_bits or 0))
-    assert [loose(t) for t in view.locator(".peak").all_inner_texts()] == [
-        loose(f"{row.text}{row.surprisal_bits:.2f} bits") for row in ranked[:8]
+    assert [t.replace(" ", "") for t in view.locator(".peak").all_text_contents()] == [
+        f"{row.text}{row.surprisal_bits:.2f}bits" for row in ranked[:8]
     ]
     view.locator(".bit").nth(3).click()
     row = score.rows[3]
@@ -223,9 +223,10 @@ def test_one_word_is_changed_in_its_place(page: Any, model: Model) -> None:
         ).prompt_end
         for word in ("was", "lit")
     }
-    view.locator(".swap tbody th", has_text="was").wait_for()
+    view.get_by_role("rowheader", name="was", exact=True).wait_for()
     for word, end in found.items():
-        row = view.locator(".swap tbody tr", has=page.locator("th", has_text=word)).first.inner_text()
+        header = page.get_by_role("rowheader", name=word, exact=True)
+        row = view.locator(".swap tbody tr", has=header).inner_text()
         assert end.top_b.token.text in row
 
 
@@ -264,7 +265,7 @@ def test_merges_walk_from_bytes_to_tokens(page: Any, model: Model) -> None:
 
 def test_a_tokenizer_is_trained_twice_and_put_beside_the_models(page: Any) -> None:
     view = go(page, "tokens")
-    view.get_by_text("train one").click()
+    view.get_by_text("train one", exact=True).click()
     view.locator(".twins").wait_for()
     prints = view.locator(".twins code").all_inner_texts()
     assert prints[0] == prints[1] and view.locator(".equals").inner_text() == "="
@@ -324,8 +325,7 @@ def test_the_tour_completes_by_doing(page: Any) -> None:
 # --------------------------------------------------------------------------------------------- everywhere
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [WIDE, PHONE])
+@pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")])
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
     browser: Any, site: Site, size: tuple[int, int], scheme: str
 ) -> None:

@@ -4,8 +4,9 @@ import { fill, h } from "../lib/dom.js";
 import { bits, count, percent, significant } from "../lib/figures.js";
 import { glyphs } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
-import { word } from "../parts/prose.js";
+import { typed, word } from "../parts/prose.js";
 import { term } from "../parts/terms.js";
+import { keywords } from "../strategies/keywords.js";
 
 /** @param {any} row a Comparison row @returns {Node[]} */
 export function result(row) {
@@ -61,7 +62,7 @@ function moversTable(moved, scale) {
   const columns = [
     { name: "way", label: h("span.unseen", {}, "up or down") },
     { name: "token", label: "token", heads: true },
-    { name: "line", label: h("span.axis-ends", { "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, percent(scale))), align: /** @type {const} */ ("wide") },
+    { name: "line", label: [h("span.unseen", {}, "as a line"), h("span.axis-ends", { "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, percent(scale)))], align: /** @type {const} */ ("wide") },
     { name: "a", label: "A", align: /** @type {const} */ ("number") },
     { name: "b", label: "B", align: /** @type {const} */ ("number") },
     { name: "ranks", label: "rank A → B", align: /** @type {const} */ ("number") },
@@ -87,7 +88,7 @@ function texts(row) {
   const one = (/** @type {"a" | "b"} */ name) => {
     const { generation, keywords: given, model } = row[name];
     const at = row.parting?.[`index_${name}`] ?? Infinity;
-    const prompt = row.kind === "prompts" ? h("p.small.soft", {}, generation.prompt_text) : row.kind === "models" ? h("p.small.soft", {}, model) : h("p.small.soft.mono", {}, Object.entries(given).filter(([key]) => key !== "max_new_tokens").map(([key, value]) => `${key}=${value}`).join(", ") || "defaults");
+    const prompt = row.kind === "prompts" ? h("p.small.soft", {}, h("bdi", {}, typed(generation.prompt_text))) : row.kind === "models" ? h("p.small.soft", {}, typed(model)) : h("p.small.soft.mono", {}, keywords(given));
     return h(`div.party.${name}`, {}, h("span.letter", {}, name.toUpperCase()), h("div", {}, prompt,
       h("p.written", {}, generation.sequences[0].steps.map((step, /** @type {number} */ index) =>
         word(step.token, { class: index < at ? "same" : index === at ? "parting" : "", title: percent(step.p) })))));

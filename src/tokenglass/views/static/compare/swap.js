@@ -5,6 +5,7 @@ import { percent } from "../lib/figures.js";
 import { glyphs } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
 import { textField } from "../parts/fields.js";
+import { typed } from "../parts/prose.js";
 import { term } from "../parts/terms.js";
 
 const MOST = 8;
@@ -43,7 +44,7 @@ export class WordSwap {
     const pieces = this.#pieces();
     const words = pieces.map((piece, index) => ({ piece, index })).filter(({ index }) => index % 2 === 1);
     if (pieces[this.#at] === undefined || this.#at % 2 === 0) this.#at = (words.find(({ piece }) => piece === "France") ?? words.at(-1))?.index ?? -1;
-    fill(this.#words, words.map(({ piece, index }) => button(piece, () => { this.#at = index; this.#drawWords(); }, { "aria-pressed": String(index === this.#at) })));
+    fill(this.#words, words.map(({ piece, index }) => button(h("bdi", {}, typed(piece)), () => { this.#at = index; this.#drawWords(); }, { "aria-pressed": String(index === this.#at) })));
   }
 
   async run(/** @type {AbortSignal} */ signal) {
@@ -71,9 +72,9 @@ export class WordSwap {
       { name: "tv", label: term("tv", "moved"), align: /** @type {const} */ ("number") }, { name: "more", label: h("span.unseen", {}, "look") },
     ];
     fill(this.#table, table({ caption: "what each word does to the next token", columns, rows: [
-      { word: [word, h("span.note", {}, " as it was")], next: glyphs(first), p: percent(first.p_a), tv: "–" },
+      { word: [h("bdi", {}, typed(word)), h("span.note", {}, " as it was")], next: glyphs(first), p: percent(first.p_a), tv: "–" },
       ...found.map(({ other, row, end }) => ({
-        word: other, next: glyphs(end.top_b), p: percent(end.top_b.p_b), tv: percent(end.tv),
+        word: h("bdi", {}, typed(other)), next: glyphs(end.top_b), p: percent(end.top_b.p_b), tv: percent(end.tv),
         more: button("look", () => this.#show(row), { class: "plain small", "aria-label": `look at ${other} in full` }),
       })),
     ] }));

@@ -26,9 +26,9 @@ export function contrastiveFrame(film, record) {
     token: named(film, row.token_id),
     p: percent(row.p),
     gain: [bars({ model: (1 - alpha) * row.p }), h("span.number.small", {}, `${significant(1 - alpha)} × ${percent(row.p)} = ${((1 - alpha) * row.p).toFixed(3)}`)],
-    nearest: [glyphs({ id: 0, token: tokenAt(film, row.nearest) }), h("span.note", {}, ` at ${row.nearest}`)],
+    nearest: [h("span.narrow.small.soft", {}, "most like "), glyphs({ id: 0, token: tokenAt(film, row.nearest) }), h("span.note", {}, ` at ${row.nearest}`)],
     cost: [bars({ removed: Math.max(0, alpha * row.cosine) }), h("span.number.small", {}, `${significant(alpha)} × ${fixed(row.cosine)} = ${fixed(alpha * row.cosine)}`)],
-    score: h("b", {}, fixed(row.score, 4)),
+    score: [h("span.narrow.small.soft", {}, "score "), h("b", {}, fixed(row.score, 4))],
     class: row.chosen ? "chosen" : "",
   }));
   return [
@@ -45,7 +45,7 @@ export function contrastiveFrame(film, record) {
         { name: "score", label: term("contrastive", "score"), align: "number" },
       ],
       rows,
-    }, { class: "film-table" })),
+    }, { class: "film-table in-blocks" })),
     record.finish_reason ? h("p.stop", {}, `The text ends: ${record.finish_reason}.`) : null,
   ].filter(Boolean);
 }
@@ -57,14 +57,14 @@ export function dolaFrame(film, record) {
   const columns = [
     { name: "layer", label: "layer", align: /** @type {const} */ ("number"), heads: true },
     { name: "bar", label: "how far it is from the last layer (the longest bar is the largest)", align: /** @type {const} */ ("wide") },
-    { name: "js", label: term("js", "divergence"), align: /** @type {const} */ ("number") },
+    { name: "js", label: term("dola", "divergence"), align: /** @type {const} */ ("number") },
   ];
   const rows = record.divergences.map(([layer, x]) => ({
     layer, bar: bars({ model: (x ?? 0) / most }), js: x === null ? "unknown" : significant(x), class: layer === record.layer ? "chosen" : "",
   }));
   return [
     h("p.facts-line", {}, `Layer ${record.layer} thinks most unlike the last. `, named(film, record.token_id), " gained most from there to the last layer: ",
-      term("dola", `${fixed(record.final_logprob, 3)} − ${fixed(record.layer_logprob, 3)} = ${fixed(record.contrast, 3)}`), "."),
+      term("dola", `${fixed(record.final_logprob, 3)} − (${fixed(record.layer_logprob, 3)}) = ${fixed(record.contrast, 3)}`), "."),
     h("p.note", {}, `${count(record.alive, "token")} took part: those at least a tenth as likely as the best in the last layer.`),
     table({ caption: "layers", columns, rows }, { class: "film-table layers" }),
     record.finish_reason ? h("p.stop", {}, `The text ends: ${record.finish_reason}.`) : null,

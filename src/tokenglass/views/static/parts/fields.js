@@ -1,6 +1,7 @@
 /** Fields of the small forms above each view. */
 
 import { h } from "../lib/dom.js";
+import { typed } from "./prose.js";
 
 /**
  * A number with its label.
@@ -26,7 +27,7 @@ export function numberField(label, value, { min, max, step = 1, onchange = () =>
  */
 export function menu(label, options, chosen, onchange = () => {}) {
   const select = /** @type {HTMLSelectElement} */ (h("select", { onchange: () => onchange(select.value) },
-    options.map((option) => h("option", { value: option.value, selected: option.value === chosen }, option.label))));
+    options.map((option) => h("option", { value: option.value, selected: option.value === chosen }, typed(option.label)))));
   return { select, label: h("label", {}, h("span.small.soft", {}, label), select) };
 }
 

@@ -3,6 +3,7 @@
 import { fill, h } from "../lib/dom.js";
 import { count } from "../lib/figures.js";
 import { glyphs, joined } from "../lib/glyphs.js";
+import { typed } from "../parts/prose.js";
 import { menu } from "../parts/fields.js";
 
 const TRAINED = "the small one of “train one”";
@@ -44,8 +45,8 @@ export class Aligned {
     const found = await this.#ask(this.#other === TRAINED ? this.#trained : { other: this.#other });
     const same = found.blocks.filter((block) => block.a.length === 1 && block.b.length === 1).length;
     fill(this.#body,
-      h("p", {}, h("b", {}, found.a.name), ` cuts this text into ${count(found.a.n_tokens, "token")}, `, h("b", {}, found.b.name), ` into ${count(found.b.n_tokens, "token")}. ${count(same, "token")} are the same on both sides.`),
-      h("div.aligned", {}, h("div.names", { "aria-hidden": "true" }, h("span", {}, found.a.name), h("span", {}, found.b.name)),
+      h("p", {}, h("b", {}, typed(found.a.name)), ` cuts this text into ${count(found.a.n_tokens, "token")}, `, h("b", {}, typed(found.b.name)), ` into ${count(found.b.n_tokens, "token")}. ${count(same, "token")} are the same on both sides.`),
+      h("div.aligned", {}, h("div.names", { "aria-hidden": "true" }, h("span", {}, typed(found.a.name)), h("span", {}, typed(found.b.name))),
         h("ul.blocks", { "aria-label": "stretches that both cut out" }, found.blocks.map((block) => pair(found, block)))));
   }
 }
