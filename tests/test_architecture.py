@@ -75,7 +75,7 @@ MAY_IMPORT = {
     "engines": FIRST | {"engines"},
     "views": {"types", "errors", "text", "numbers", "views"},
 }
-# Single doors, each with its reason; "function" means only inside a function, "type" only for type checkers.
+# Single doors, each with its reason; "function" means only inside a function, type checkers may always look.
 DOORS = {
     ("types", "tokenglass.views"): "function",  # a result asks for its own view when it is shown
     **{(unit, "tokenglass.engines.base"): "top" for unit in THIRD},  # the protocol, not an engine
@@ -221,7 +221,7 @@ def _upward(found: Import) -> bool:
     if found.module == "tokenglass" and importer in TOP:
         return False  # the command line is a user of the public names
     if any(
-        importer == door and f"{found.module}.".startswith(f"{target}.") and found.where == where
+        importer == door and f"{found.module}.".startswith(f"{target}.") and found.where in (where, "type")
         for (door, target), where in DOORS.items()
     ):
         return False

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import config as configuration
-from tokenglass.asking import cut
 from tokenglass.chain import Plan
 from tokenglass.chain import plan as make_plan
-from tokenglass.decode import decode, decode_all, limits_of, reader_of
+from tokenglass.decode import decode, decode_all
 from tokenglass.engines.base import Engine
 from tokenglass.reading.listed import require_listable
-from tokenglass.stages.row import Domain
-from tokenglass.tables import next_table
+from tokenglass.tables import asked_table
 from tokenglass.types import EngineInfo, Generation, NextTokens, Step, Tokenization
 
 if TYPE_CHECKING:
@@ -148,16 +146,7 @@ class Model:
             raise ValueError(f"n must be a whole number of at least 1, got {n!r}")
         if not isinstance(position, int) or not -len(ids) <= position < len(ids):
             raise ValueError(f"position must be in [{-len(ids)}, {len(ids) - 1}], got {position!r}")
-        at = position % len(ids)
-        plan = self.plan(config, read := ids[: at + 1])
-        if plan.config.mode == "dola" or plan.config["token_healing"]:
-            name = "dola_layers" if plan.config.mode == "dola" else "token_healing"
-            raise ValueError(f"{name} shows only in what is written; use model.generate")
-        domain: Domain = "logprobs" if plan.config.mode in configuration.BEAMS else "logits"
-        reader = reader_of(self.engine, self.tokenizer, read, plan, limits_of(plan.config), domain=domain)
-        reading = reader.read([reader.start()])[0]
-        books = cut(reader, reading, plan.selector, plan.selector.start())
-        return next_table(self.tokenizer, read, reading, books, plan, n)
+        return asked_table(self, ids[: position % len(ids) + 1], config, n)
 
     # ---------------------------------------------------------------- text
 

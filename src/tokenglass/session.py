@@ -8,7 +8,6 @@ on the same tree. With a journal, every move is on disk before it is acknowledge
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import inf
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -270,12 +269,8 @@ class Session(Kept, OnScreen):
 
     def leaves(self, n: int | None = None) -> tuple[Node, ...]:
         """The ends of the tree, the likeliest after the chain first."""
-
-        def surprise(node: Node) -> float:
-            logprob = node.logprob()
-            return inf if logprob is None else -logprob
-
-        found = sorted(self.tree.leaves(), key=surprise)
+        known = {node: node.logprob() for node in self.tree.leaves()}
+        found = sorted(known, key=lambda node: (known[node] is None, -(known[node] or 0.0)))
         return tuple(found if n is None else found[:n])
 
     # --------------------------------------------------------------- private

@@ -15,6 +15,7 @@ tokenglass shows how a language model writes, one token at a time.
   tokenglass replay TRACE        write it again and say whether every number comes out the same
   tokenglass export TRACE -o F   its rows as .csv, .jsonl or .parquet; its tree as .md, .dot or .svg
   tokenglass serve               all of it as a page in the browser, from this machine only: -m NAME, --port N
+  tokenglass serve-gguf FILE     llama.cpp's server for a file of a family without a native graph
   tokenglass models              the models here: list, pull, add, path, check
   tokenglass doctor              what is installed, and how fast one step is here
 

@@ -7,12 +7,11 @@ Generation keywords are read by `keywords`; they stand here for the help of `gen
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Callable
-from typing import NoReturn
 
+from tokenglass.cli import values
 from tokenglass.cli.help import HOW_TO_TYPE, KEYWORDS_ELSEWHERE
-from tokenglass.cli.routing import UsageError
+from tokenglass.cli.parsing import HelpFormatter, Parser
 
 SUMMARIES = {
     "explore": "Show the tokens of PROMPT and which may come next; on a terminal, then step by keys.",
@@ -34,26 +33,6 @@ SUMMARIES = {
 
 
 _MODEL_HELP = "a name, folder, .gguf file, hub id or server's address"
-
-
-class HelpFormatter(argparse.HelpFormatter):
-    """Breaks lines at spaces only, so that an option can be read and copied in one piece."""
-
-    def _split_lines(self, text: str, width: int) -> list[str]:
-        return textwrap.wrap(" ".join(text.split()), width, break_on_hyphens=False)
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False))
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are exceptions."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise instead of printing the usage and exiting."""
-        if message.startswith("unrecognized arguments: ") and message.split()[2][0] != "-":
-            message += "; a prompt of several words goes in quotes"
-        raise UsageError(f"{message}; see {self.prog} --help")
 
 
 def parser(command: str, with_keywords: bool = True) -> Parser:
@@ -109,18 +88,20 @@ def _precision(made: Parser) -> None:
 def _serve_gguf(made: Parser) -> None:
     made.add_argument("file", metavar="FILE", help="a .gguf file, or the name of a model that is one")
     made.add_argument(
-        "--port", type=_whole, default=0, metavar="N", help="on 127.0.0.1 (0: any that is free)"
+        "--port", type=values.whole, default=0, metavar="N", help="on 127.0.0.1 (0: any that is free)"
     )
     made.add_argument(
-        "--context", type=_positive, metavar="N", help="tokens it can read (8192, or the model's)"
+        "--context", type=values.positive, metavar="N", help="tokens it can read (8192, or the model's)"
     )
     made.add_argument(
-        "--threads", type=_positive, metavar="N", help="of the computation (llama.cpp's choice)"
+        "--threads", type=values.positive, metavar="N", help="of the computation (llama.cpp's choice)"
     )
 
 
 def _seed(made: Parser) -> None:
-    made.add_argument("--seed", type=_whole, metavar="N", help="taken everywhere; nothing is drawn here")
+    made.add_argument(
+        "--seed", type=values.whole, metavar="N", help="taken everywhere; nothing is drawn here"
+    )
 
 
 def _prompt(made: Parser, name: str = "PROMPT", about: str = "one text, in quotes") -> None:
@@ -139,7 +120,7 @@ def _with_keywords(made: Parser) -> None:
 
 def _explore(made: Parser) -> None:
     _with_keywords(made)
-    made.add_argument("-n", type=_positive, default=10, metavar="N", help="rows of the table (10)")
+    made.add_argument("-n", type=values.positive, default=10, metavar="N", help="rows of the table (10)")
     made.add_argument(
         "--save", metavar="FILE", help="keep the session in this new file, each token as it is written"
     )
@@ -160,7 +141,7 @@ def _chain(made: Parser) -> None:
 
 def _next(made: Parser) -> None:
     _with_keywords(made)
-    made.add_argument("-n", type=_positive, default=10, metavar="N", help="rows of the table (10)")
+    made.add_argument("-n", type=values.positive, default=10, metavar="N", help="rows of the table (10)")
     made.add_argument(
         "--lookup", action="append", default=[], metavar="TEXT", help="add this token's row; repeatable"
     )
@@ -174,7 +155,7 @@ def _next(made: Parser) -> None:
     )
     made.add_argument(
         "--position",
-        type=_index,
+        type=values.index,
         default=-1,
         metavar="I",
         help="after which token: 0 the first, -1 the last (-1)",
@@ -211,7 +192,7 @@ def _score(made: Parser) -> None:
     made.add_argument("--text", dest="typed", metavar="TEXT", help="this text instead of a file")
     made.add_argument(
         "--top",
-        type=_whole,
+        type=values.whole,
         default=5,
         metavar="K",
         help="likeliest tokens to keep for each place (5); the table shows up to 3 others",
@@ -245,7 +226,7 @@ def _compare(made: Parser) -> None:
             help=f"a keyword of configuration {side}, as in --{side} top_k=5; repeatable",
         )
     made.add_argument("--with-model", metavar="NAME", help=f"the second model: {_MODEL_HELP}")
-    made.add_argument("-n", type=_positive, default=10, metavar="N", help="tokens that moved most (10)")
+    made.add_argument("-n", type=values.positive, default=10, metavar="N", help="tokens that moved most (10)")
 
 
 def _batch(made: Parser) -> None:
@@ -254,18 +235,20 @@ def _batch(made: Parser) -> None:
     made.add_argument("-o", "--output", required=True, metavar="OUT", help="a folder: new, or to go on with")
     tasks = ("next", "score", "generate", "strategies", "candidates")
     made.add_argument("--task", choices=tasks, help="what is asked of each row (next)")
-    made.add_argument("-n", type=_positive, metavar="N", help="next: rows of each table (10)")
-    made.add_argument("--position", type=_index, metavar="I", help="next: after which token (-1)")
-    made.add_argument("--top", type=_whole, metavar="K", help="score: likeliest tokens to look at (5)")
+    made.add_argument("-n", type=values.positive, metavar="N", help="next: rows of each table (10)")
+    made.add_argument("--position", type=values.index, metavar="I", help="next: after which token (-1)")
+    made.add_argument("--top", type=values.whole, metavar="K", help="score: likeliest tokens to look at (5)")
     made.add_argument(
         "--options", action="append", metavar="TEXT", help="candidates: a continuation; repeatable"
     )
     made.add_argument("--only", action="append", metavar="NAME", help="strategies: this one; repeatable")
     made.add_argument("--format", choices=("parquet", "jsonl", "openai"), help="of the parts (parquet)")
-    made.add_argument("--shard", type=_share, metavar="I/N", help="do the I-th of N shares of the parts")
-    made.add_argument("--part-rows", type=_positive, metavar="N", help="rows in a part (512)")
+    made.add_argument(
+        "--shard", type=values.share, metavar="I/N", help="do the I-th of N shares of the parts"
+    )
+    made.add_argument("--part-rows", type=values.positive, metavar="N", help="rows in a part (512)")
     made.add_argument("--ray", metavar="ADDRESS", help="on a Ray cluster, or on this machine with local")
-    made.add_argument("--workers", type=_positive, metavar="N", help="engines that Ray starts (1)")
+    made.add_argument("--workers", type=values.positive, metavar="N", help="engines that Ray starts (1)")
     _model(made)
     made.add_argument("--chat", action="store_true", help="give each text as a user's message")
     made.epilog = KEYWORDS_ELSEWHERE
@@ -278,7 +261,7 @@ def _trace(made: Parser, model: str) -> None:
 
 def _open(made: Parser) -> None:
     _trace(made, "the model that wrote it, where it is not found by its checksum")
-    made.add_argument("-n", type=_positive, default=10, metavar="N", help="rows of the table (10)")
+    made.add_argument("-n", type=values.positive, default=10, metavar="N", help="rows of the table (10)")
     made.add_argument("--save", metavar="FILE", help="go on in this new file and leave TRACE as it is")
 
 
@@ -323,7 +306,7 @@ def _serve(made: Parser) -> None:
         metavar="ADDRESS",
         help="an address of this machine (127.0.0.1); any other than that lets other machines in",
     )
-    made.add_argument("--port", type=_port, default=0, metavar="N", help="0 takes a free one (0)")
+    made.add_argument("--port", type=values.port, default=0, metavar="N", help="0 takes a free one (0)")
     made.add_argument("--open", action=argparse.BooleanOptionalAction, default=True, help="open a browser")
 
 
@@ -349,47 +332,3 @@ _OPTIONS: dict[str, Callable[[Parser], None]] = {
     "serve-gguf": _serve_gguf,
     "doctor": _doctor,
 }
-
-
-def _whole(text: str) -> int:
-    return _int_of(text, 0)
-
-
-def _positive(text: str) -> int:
-    return _int_of(text, 1)
-
-
-def _int_of(text: str, least: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = least - 1
-    if number < least:
-        raise _refused(f"must be a whole number of at least {least}", text)
-    return number
-
-
-def _share(text: str) -> tuple[int, int]:
-    """A shard as I/N, from 1."""
-    first, slash, second = text.partition("/")
-    if slash and first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second):
-        return int(first), int(second)
-    raise _refused("must be I/N with I from 1 to N, such as 2/8", text)
-
-
-def _index(text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise _refused("must be a whole number, such as 0 or -1", text) from None
-
-
-def _port(text: str) -> int:
-    port = _whole(text)
-    if port > 65535:
-        raise _refused("must be at most 65535", text)
-    return port
-
-
-def _refused(rule: str, text: str) -> argparse.ArgumentTypeError:
-    return argparse.ArgumentTypeError(f"{rule}, got {text[:40] + '...' if len(text) > 40 else text!r}")

@@ -40,7 +40,7 @@ FLAGS = frozenset(
     {
         *("--json", "--chat", "--steps", "--stages", "--chain", "--help", "-h", "--version"),
         *("--parse-special", "--no-add-special-tokens", "--any-weights", "--candidates"),
-        *("--open", "--no-open"),
+        *("--open", "--no-open", "--no-bos"),
     }
 )
 

@@ -194,8 +194,7 @@ def _main() -> None:
         said = {"missing": True}
     except Exception as error:
         said = {"error": str(error)}
-    sys.stdout.write(f"\n{_SIGN}{json.dumps(said)}\n")
-    sys.stdout.flush()
+    os.write(1, f"\n{_SIGN}{json.dumps(said)}\n".encode())  # to the parent, not to a person
     if "port" in said:
         sys.stdin.read()  # until the parent closes it, or ends
     os._exit(0)  # the server's threads need no goodbye
