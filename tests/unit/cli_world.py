@@ -102,7 +102,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer(LongestMatch(), name="world", roles={"eos": EOS, "bos": EOS}, chat_template=TEMPLATE)
 
 
-def load(source: str = "smollm2", *, precision: str = "exact", tokenizer: str | None = None) -> Model:
+def load(source: str = "smollm2", *, precision: str = "exact", **of_servers: Any) -> Model:
     if source in REFUSALS:
         raise REFUSALS[source]
     engine = TableEngine(RULES[source], len(ENTRIES), context_length=CONTEXT, eos_ids=(EOS,), bos_id=EOS)
