@@ -13,9 +13,9 @@ class EngineInfo(Shown):
 
     Attributes:
         name: the model as the user named it.
-        family: "gpt2", "llama", "qwen2", "qwen3", "gpt_neox", or "table".
+        family: "gpt2", "llama", "qwen2", "qwen3", "gpt_neox"; any model_type of transformers; or "table".
         engine: "onnx", "hf", "server" or "table".
-        precision: "exact" (float32 activations) or "fast" (int8 activations).
+        precision: "exact" (float32 activations), "fast" (int8 activations), "bfloat16" or "float16".
         parameters: number of weights, each counted once (a tied embedding is one).
         vocab_size: rows of the logits.
         context_length: tokens the model can read.
@@ -27,7 +27,7 @@ class EngineInfo(Shown):
         weights: how they are stored, such as "210 x Q4_1, 1 x Q8_0, 61 x F32".
         sha256: of the weights file, or of the shards' digests; "" where there is none.
         threads: of the computation.
-        capabilities: what the engine can do beyond next-token logits, such as "hidden" or "tree".
+        capabilities: what the engine can do, in the words of docs/engines.md, such as "hidden" or "tree".
         source: the file or folder that was loaded.
     """
 
