@@ -89,7 +89,8 @@ DOORS = {
 }
 # The hf engine's modules work on torch's tensors from end to end.
 HF_ENGINE = {
-    f"engines.hf.{name}" for name in ("engine", "memory", "network", "opening", "states", "strips", "trial")
+    f"engines.hf.{name}"
+    for name in ("engine", "linear", "memory", "network", "opening", "states", "strips", "trial")
 }
 # Packages that are slow to import or not always there: the only modules that may name them, inside functions.
 # Modules that import theirs at the top are themselves imported inside functions (`AT_THEIR_TOP`).

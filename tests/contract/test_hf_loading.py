@@ -370,3 +370,21 @@ def test_a_model_that_ignores_padding_runs_texts_of_one_length_together(tmp_path
     answers = memory.answers([Prefix(ids) for ids in texts], Need())
     for ids, answer in zip(texts, answers, strict=True):
         assert np.abs(answer.logits[0] - families.reference(theirs, list(ids))[-1]).max() < 5e-4
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 8, 9])
+def test_few_rows_have_the_same_products(rows: int) -> None:
+    """With and without a bias, flat and as (B, n, D): another order of 96 sums of about 1, so 1e-5."""
+    from tokenglass.engines.hf.linear import quicken
+
+    torch.manual_seed(rows)
+    for bias in (True, False):
+        layer = torch.nn.Linear(96, 40, bias=bias)
+        given = torch.randn(rows, 1, 96)
+        want = torch.nn.functional.linear(given, layer.weight, layer.bias)
+        quicken(layer)
+        assert torch.backends.mkl.is_available() == ("forward" in vars(layer))
+        for each in (given, given.transpose(0, 1), given.expand(rows, 1, 96)[:, 0]):
+            got = layer(each)
+            assert got.is_contiguous()
+            assert (got.reshape(rows, 40) - want.reshape(rows, 40)).abs().max() < 1e-5

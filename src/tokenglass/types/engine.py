@@ -14,10 +14,11 @@ class EngineInfo(Shown):
 
     Attributes:
         name: the model as the user named it.
-        family: "gpt2", "llama", "qwen2", "qwen3", "gpt_neox", or "table"; of a server, its kind: "llama.cpp",
-            "vllm", "sglang" or "openai".
+        family: "gpt2", "llama", "qwen2", "qwen3", "gpt_neox"; any model_type of transformers; "table"; of a
+            server, its kind: "llama.cpp", "vllm", "sglang" or "openai".
         engine: "onnx", "hf", "server" or "table".
-        precision: "exact" (float32 activations), "fast" (int8 activations) or, of a server, "unknown".
+        precision: "exact" (float32 activations), "fast" (int8 activations), "bfloat16", "float16" or, of a
+            server, "unknown".
         parameters: number of weights, each counted once (a tied embedding is one).
         vocab_size: rows of the logits.
         context_length: tokens the model can read.
@@ -29,7 +30,7 @@ class EngineInfo(Shown):
         weights: how they are stored, such as "210 x Q4_1, 1 x Q8_0, 61 x F32".
         sha256: of the weights file, or of the shards' digests; "" where there is none.
         threads: of the computation.
-        capabilities: what the engine can do beyond next-token logits, such as "hidden" or "tree".
+        capabilities: what the engine can do, in the words of docs/engines.md, such as "hidden" or "tree".
         source: the file or folder that was loaded, or a server's address.
         peer: what a server was found to do: ability -> "yes", "no" or "unknown", and how many tokens it
             lists; empty for an engine that computes here.

@@ -1,7 +1,8 @@
 """Any causal model of transformers as an engine: on CPU, CUDA or MPS, from safetensors or GGUF.
 
-`opening` starts it, `engine` answers the protocol, `network` calls the model, `strips` and `states` remember
-what it has read, `trial` finds out what it can do. Everything but this file needs the optional packages.
+`opening` starts it, `engine` answers the protocol, `network` calls the model, `memory` with its `strips`, or
+`states`, remembers what it has read, `trial` finds out what it can do. This file imports neither torch nor
+transformers.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ import torch
 import transformers
 
 from tokenglass.engines.hf.engine import DEFAULT_CACHE_BYTES, HfEngine
+from tokenglass.engines.hf.linear import quicken
 from tokenglass.errors import ModelDamaged, ModelUnsupported, TokenglassError
 from tokenglass.files.config import read_json, refuse_code, special_ids
 from tokenglass.files.gguf import GgufHeader
@@ -188,6 +189,7 @@ def _started(
         torch.set_num_threads(threads)
     with _mapped(files.name):
         model = model.to(device)
+        quicken(model)
     config = model.config.get_text_config(decoder=True)
     vocab_size = int(config.vocab_size)
     first = special_ids(bos, vocab_size)
