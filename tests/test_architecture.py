@@ -77,7 +77,6 @@ DOORS = {
         "connecting",
         "tokenglass.engines.server",
     ): "top",  # the same for a server; itself loaded when one is named
-    ("connecting", "tokenglass.engines.server.child"): "function",
     ("loading", "tokenglass.engines.hf"): "function",
 }
 # The hf engine's modules work on torch's tensors from end to end.
@@ -109,7 +108,7 @@ HEAVY = {
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
     "transformers": {"engines.hf.opening", "engines.hf.states", "engines.hf.strips"},
     "httpx": {"engines.server.transport"},
-    "xllamacpp": {"engines.server.child"},
+    "xllamacpp": {"engines.server.running"},
     "safetensors": set(),
     "typer": set(),
 }
@@ -356,6 +355,7 @@ HOLDS_RAW = {
 }
 # Where something may be printed at all: (module, function).
 PRINTERS = {
+    ("engines.server.running", "_main"),  # a line to the parent process
     ("cli", "command"),
     ("cli.app", "invoke"),
     ("cli.models", "run"),

@@ -17,7 +17,7 @@ INIT = Path(tg.__file__)
 # A parameter that disappears, moves or gets another default here breaks somebody's program.
 SIGNATURES = {
     "load": "(source='smollm2', *, engine=None, precision='exact', revision=None, threads=None, "
-    "add_prefix_space=None)",
+    "add_prefix_space=None, tokenizer=None, dtype=None, device=None)",
     "compare": "(a, b, *, prompt=None, model=None, n=10, chat_template_kwargs=None, **config)",
     "open_session": "(path, model=None, **config)",
     "Model.score": "(text, **options)",

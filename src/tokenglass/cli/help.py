@@ -14,6 +14,7 @@ tokenglass shows how a language model writes, one token at a time.
   tokenglass replay TRACE        write it again and say whether every number comes out the same
   tokenglass export TRACE -o F   its rows as .csv, .jsonl or .parquet; its tree as .md, .dot or .svg
   tokenglass models              the models here: list, pull, add, path, check
+  tokenglass serve-gguf FILE     llama.cpp's server for a model without a native graph
   tokenglass doctor              what is installed, and how fast one step is here
 
   -m, --model NAME               smollm2 (the default), a folder, a .gguf file or a Hugging Face id
