@@ -84,7 +84,6 @@ DOORS = {
     ("kept", "tokenglass.handout"): "function",  # and so does a session itself
     ("workbench", "tokenglass.engines.base"): "top",  # engines whose runs are turns
     ("connecting", "tokenglass.engines.server"): "top",  # as loading's; itself loaded when one is named
-    ("connecting", "tokenglass.engines.server.child"): "function",
     ("loading", "tokenglass.engines.hf"): "function",
 }
 # The hf engine's modules work on torch's tensors from end to end.
@@ -121,7 +120,7 @@ HEAVY = {
     "uvicorn": {"server.running"},
     "transformers": {"engines.hf.opening", "engines.hf.states", "engines.hf.strips"},
     "httpx": {"engines.server.transport"},
-    "xllamacpp": {"engines.server.child"},
+    "xllamacpp": {"engines.server.running"},
     "safetensors": set(),
     "typer": set(),
 }
@@ -375,6 +374,7 @@ HOLDS_RAW = {
 }
 # Where something may be printed at all: (module, function).
 PRINTERS = {
+    ("engines.server.running", "_main"),  # a line to the parent process
     ("cli", "command"),
     ("cli.app", "invoke"),
     ("cli.models", "run"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tokenglass import tokenizer as tokenizers
 from tokenglass.engines.server import (
     Address,
+    Child,
     Patience,
     PeerScheme,
     Probed,
@@ -28,7 +29,6 @@ from tokenglass.tokenizer import Tokenizer
 from tokenglass.types import EngineInfo
 
 if TYPE_CHECKING:
-    from tokenglass.engines.server.child import Child
     from tokenglass.files.layout import ModelFiles
     from tokenglass.model import Model
 
@@ -75,7 +75,6 @@ def start(
     files: ModelFiles, threads: int | None = None, context: int | None = None, port: int = 0, key: str = ""
 ) -> Child:
     """A llama.cpp server for a GGUF file as a child process; see `Child`."""
-    from tokenglass.engines.server.child import Child
     from tokenglass.files import gguf
 
     if not files.gguf:

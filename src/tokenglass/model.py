@@ -281,8 +281,7 @@ class Model:
         """The stages in force under a configuration, in order, with where each value came from.
 
         Raises:
-            TypeError: an unknown keyword.
-            ValueError: a value outside its interval, or keywords that exclude each other.
+            TypeError, ValueError: an unknown keyword; a value outside its interval, or one that excludes another.
         """
         return self.plan(config, (self.info.bos_id or 0,)).describe()
 

@@ -120,3 +120,7 @@ SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     **{f"hf-{name}": partial(hf, name) for name in (NATIVE if FULL else NATIVE[1:2])},
     **{f"hf-{name}": partial(hf, name) for name in (families.OTHERS if FULL else FOREIGN)},
 }
+
+from tests.contract.server_subjects import SUBJECTS as SERVERS  # noqa: E402 - they are made of `Subject`
+
+SUBJECTS |= SERVERS

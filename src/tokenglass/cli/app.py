@@ -209,7 +209,8 @@ def load_model(given: Namespace, *, steps: bool = False) -> Model:
         from tokenglass.cli.checking import check
 
         check(given.config, steps=steps)
-    model = tg.load(given.model, precision=given.precision, tokenizer=given.tokenizer)
+    named = {} if given.tokenizer is None else {"tokenizer": given.tokenizer}
+    model = tg.load(given.model, precision=given.precision, **named)
     load_drafter(given.config, given, model)
     return model
 

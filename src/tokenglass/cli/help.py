@@ -17,6 +17,7 @@ tokenglass shows how a language model writes, one token at a time.
   tokenglass serve               all of it as a page in the browser, from this machine only: -m NAME, --port N
   tokenglass serve-gguf FILE     llama.cpp's server for a file of a family without a native graph
   tokenglass models              the models here: list, pull, add, path, check
+  tokenglass serve-gguf FILE     llama.cpp's server for a model without a native graph
   tokenglass doctor              what is installed, and how fast one step is here
 
   -m, --model NAME               smollm2 (the default), a folder, a .gguf file or a Hugging Face id

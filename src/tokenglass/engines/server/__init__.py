@@ -9,12 +9,13 @@
 | `probing` | which kind it is and what it can do, found out by asking, as data |
 | `engine` | the engine protocol over it |
 | `spelling` | a tokenizer over the server's own |
-| `child` | a llama.cpp server for one file, as a child process |
+| `child`, `running` | a llama.cpp server for one file, as a child process |
 """
 
 from __future__ import annotations
 
 from tokenglass.engines.server.address import Address, parse_address
+from tokenglass.engines.server.child import Child
 from tokenglass.engines.server.engine import ServerEngine
 from tokenglass.engines.server.probing import Probed, probe
 from tokenglass.engines.server.spelling import PeerScheme
@@ -22,6 +23,7 @@ from tokenglass.engines.server.transport import Patience, Transport
 
 __all__ = [
     "Address",
+    "Child",
     "Patience",
     "PeerScheme",
     "Probed",

@@ -2,13 +2,12 @@
 
 A crash of its C++ code ends the child, not the program that uses it; `revive` starts it again. It ends with
 its parent, however that ends: it reads standard input until there is none. A key made for it alone keeps
-other users of the machine out. Run as a module, this file is the child.
+other users of the machine out. What runs in the child is `running`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from tokenglass.engines.server.address import Address
 from tokenglass.errors import EngineError, MissingDependency, ModelUnsupported
 from tokenglass.text import safe_line
 
-_SIGN = "tokenglass-child "  # of the one line of the child's output that is meant for its parent
+SIGN = "tokenglass-child "  # of the one line of the child's output that is meant for its parent
 _START_S = 300.0  # a large file takes its time to be mapped and warmed up
 _END_S = 5.0
 
@@ -102,7 +101,7 @@ class Child:
 
     def _started(self) -> Address:
         self._end()  # lets go of the pipes of one that has ended
-        command = [sys.executable, "-m", "tokenglass.engines.server.child"]
+        command = [sys.executable, "-m", "tokenglass.engines.server.running"]
         with tempfile.TemporaryFile() as complaints:
             self._process = subprocess.Popen(
                 command,
@@ -129,8 +128,8 @@ class Child:
             process.stdin.write(json.dumps(asdict(self._settings)) + "\n")
             process.stdin.flush()
             for line in process.stdout:
-                if line.startswith(_SIGN):
-                    found: dict[str, Any] = json.loads(line.removeprefix(_SIGN))
+                if line.startswith(SIGN):
+                    found: dict[str, Any] = json.loads(line.removeprefix(SIGN))
                     return found
         except OSError:
             pass  # it has ended already
@@ -165,40 +164,3 @@ def _failure(said: dict[str, Any], path: str, complaints: Any) -> EngineError:
     lines = complaints.read().decode("utf-8", "replace").split("\n")
     last = next((line for line in reversed(lines) if line.strip()), "it said nothing")
     return EngineError(f"llama.cpp's server for {name} did not start: {safe_line(last)[:200]}")
-
-
-# -------------------------------------------------------------------------------------------- in the child
-
-
-def _serve(settings: Settings) -> Any:
-    import xllamacpp
-
-    params = xllamacpp.CommonParams()
-    params.model.path = settings.path
-    params.n_ctx, params.n_parallel, params.port = settings.context, 1, settings.port
-    if settings.threads is not None:
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings.threads
-    params.api_keys = [settings.key]
-    params.ui, params.endpoint_slots, params.verbosity = False, False, -1
-    return xllamacpp.Server(params)
-
-
-def _main() -> None:
-    """Serve until standard input ends."""
-    settings = Settings(**json.loads(sys.stdin.readline()))
-    said: dict[str, Any]
-    try:
-        server = _serve(settings)
-        said = {"port": int(server.listening_address.rpartition(":")[2])}
-    except ImportError:
-        said = {"missing": True}
-    except Exception as error:
-        said = {"error": str(error)}
-    os.write(1, f"\n{_SIGN}{json.dumps(said)}\n".encode())  # to the parent, not to a person
-    if "port" in said:
-        sys.stdin.read()  # until the parent closes it, or ends
-    os._exit(0)  # the server's threads need no goodbye
-
-
-if __name__ == "__main__":
-    _main()

@@ -94,6 +94,8 @@ class ServerEngine:
         self._closed()
 
     def _check(self, ids: tuple[int, ...], last: int) -> None:
+        if not ids:
+            raise ValueError("a prefix must hold at least one token, got none")
         if len(ids) > self._info.context_length:
             raise ContextOverflow(len(ids), self._info.context_length)
         if not 1 <= last <= len(ids):
