@@ -61,13 +61,13 @@ def main() -> None:
         return seconds(lambda: used(model.map(prompts(options.prompts, number), lookahead=options.prompts)))
 
     def cold(number: int) -> float:
-        """Of an eighth of the prompts, times eight."""
+        """Of a sixteenth of the prompts, in proportion."""
 
         def one(prompt: str) -> tg.NextTokens:
             engine.begin_batch()
             return model.next_tokens(prompt)
 
-        some = prompts(options.prompts, number)[: options.prompts // 8]
+        some = prompts(options.prompts, number)[: max(1, options.prompts // 16)]
         return seconds(lambda: used(map(one, some))) * options.prompts / len(some)
 
     if options.profile:

@@ -1,6 +1,6 @@
-"""How the cost of a batch grows: with prompts, with tokens, and with workers on a Ray cluster of this machine.
+"""How the cost of a batch grows: with prompts, with tokens, with workers on a Ray cluster of this machine.
 
-Every line has wall time and, for work in this process, CPU time, which says more on a machine that is shared.
+Every line has wall time and, for work in this process, CPU time, which says more on a shared machine.
 The cost of a worker's row is the slope between two numbers of rows, so that Ray's start is not in it.
 
     python benchmarks/scale.py [--rows 128] [--rounds 3] [--ray]
@@ -23,9 +23,8 @@ from batch import prompts
 
 import tokenglass as tg
 
-PARAGRAPH = (
-    "It was a bright day in April, and all of the town was out in the streets to see the great parade. "
-)
+PARAGRAPH = "It was a bright day in April, and all of the town was out in the streets to see a parade. "
+HEAD = ("task", "rows", "wall", "CPU", "a row", "rows an hour", "tokens an hour")
 
 
 def timed(run: Callable[[], object]) -> tuple[float, float]:
@@ -58,9 +57,7 @@ def in_process(rows: int, rounds: int) -> None:
         return [timed(once) for _ in range(rounds)]
 
     engine.begin_batch()
-    print(
-        "| task | rows | wall | CPU | a row | rows an hour | tokens an hour |\n|---|---|---|---|---|---|---|"
-    )
+    print("| " + " | ".join(HEAD) + " |\n" + "|---" * len(HEAD) + "|")
     for count in (rows // 4, rows // 2, rows):
         some = prompts(count, 1)
         tokens = sum(len(model.tokenize(p).ids) for p in some)
