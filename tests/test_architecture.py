@@ -63,7 +63,7 @@ THIRD = {
     "batching",
     "ray",
 }
-TOP = {"cli", "explore", "__main__"}
+TOP = {"notebook", "cli", "explore", "__main__"}
 MAY_IMPORT = {
     **dict.fromkeys(FIRST, FIRST),
     **dict.fromkeys(SECOND, FIRST | SECOND),
@@ -79,6 +79,7 @@ MAY_IMPORT = {
 DOORS = {
     ("types", "tokenglass.views"): "function",  # a result asks for its own view when it is shown
     **{(unit, "tokenglass.engines.base"): "top" for unit in THIRD},  # the protocol, not an engine
+    ("onscreen", "tokenglass.notebook"): "function",  # a session asks for its own live view
     ("loading", "tokenglass.engines.opening"): "function",  # the one place that starts an engine
     ("workbench", "tokenglass.handout"): "function",  # a page hands its session out
     ("kept", "tokenglass.handout"): "function",  # and so does a session itself
@@ -107,6 +108,8 @@ HEAVY = {
     "huggingface_hub": {"files.hub"},
     "jinja2": {"chat_sandbox", "chat_limits"},
     "pandas": {"types.shown", "views.frames"},
+    "anywidget": {"notebook", "notebook.widget"},  # the optional extra for live views
+    "traitlets": {"notebook.widget"},
     "altair": {"views.charts.altair"},  # the optional extra for charts
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
@@ -124,7 +127,7 @@ HEAVY = {
     "safetensors": set(),
     "typer": set(),
 }
-AT_THEIR_TOP = {"chat_sandbox", "chat_limits", *HF_ENGINE}
+AT_THEIR_TOP = {"notebook.widget", "chat_sandbox", "chat_limits", *HF_ENGINE}
 LIGHT = {"numpy", "tokenglass"}
 
 MOST_LINES = 350

@@ -16,6 +16,7 @@ from tokenglass.chain import Plan
 from tokenglass.chain import plan as make_plan
 from tokenglass.decode import decode, decode_all
 from tokenglass.engines.base import Engine
+from tokenglass.onscreen import Explorable
 from tokenglass.reading.listed import require_listable
 from tokenglass.tables import asked_table
 from tokenglass.types import EngineInfo, Generation, NextTokens, Step, Tokenization
@@ -32,7 +33,7 @@ Message = Mapping[str, Any]
 Prompt = str | Sequence[int] | Sequence[Message]
 
 
-class Model:
+class Model(Explorable):
     """A language model that shows its work.
 
     Args:
@@ -301,8 +302,6 @@ class Model:
             marks = template_marks(rendered.tokens, rendered.text, prompt)  # type: ignore[arg-type]
             session.template = marks if tuple(rendered.ids) == ids else ()  # healing may have moved the end
         return session
-
-    # --------------------------------------------------------------- private
 
     def plan(self, config: Mapping[str, Any], prompt_ids: tuple[int, ...]) -> Plan:
         """What a configuration means for a prompt; for results and tools, `chain` shows it to people."""

@@ -1,18 +1,26 @@
-"""A session on a screen: what it shows of itself."""
+"""A session on a screen: what it shows of itself, and its live view in a notebook."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
 from tokenglass.types import SessionState
 from tokenglass.types.sessions import ShowsItsState
 
 if TYPE_CHECKING:
+    from tokenglass.model import Model
     from tokenglass.session import Session
 
 
 class OnScreen(ShowsItsState):
-    """The part of a session that is looked at."""
+    """The part of a session that is looked at.
+
+    Attributes:
+        watchers: told after each move.
+    """
+
+    watchers: tuple[Callable[[], None], ...] = ()
 
     @property
     def state(self) -> SessionState:
@@ -29,3 +37,29 @@ class OnScreen(ShowsItsState):
             config=session.writer.given,
             finish_reason=ended,
         )
+
+    def widget(self) -> Any:
+        """This session in a notebook's cell, to be played there: a token chosen in the cell is a token here.
+
+        Raises:
+            MissingDependency: anywidget is not installed; it comes with `tokenglass[notebook]`.
+        """
+        from tokenglass.notebook import live_view
+
+        return live_view(cast("Session", self))
+
+    def _moved(self) -> None:
+        for watcher in self.watchers:
+            watcher()
+
+
+class Explorable:
+    """The part of a model that is looked at."""
+
+    def explore(self, prompt: Any, **config: Any) -> Any:
+        """A new session in a notebook's cell; `.session` of what comes back is the session.
+
+        Raises:
+            MissingDependency: anywidget is not installed; it comes with `tokenglass[notebook]`.
+        """
+        return cast("Model", self).session(prompt, **config).widget()

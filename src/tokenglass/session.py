@@ -214,7 +214,7 @@ class Session(Kept, OnScreen):
     def fork(self) -> Session:
         """Another session at this place of the same tree, free to go elsewhere; no place is copied."""
         other = object.__new__(Session)
-        other.__dict__.update(self.__dict__)
+        other.__dict__.update(self.__dict__ | {"watchers": ()})
         other._redo, other._samples = dict(self._redo), dict(self._samples)
         return other
 
@@ -317,6 +317,7 @@ class Session(Kept, OnScreen):
     def _stand_on(self, node: Node, ids: tuple[int, ...] | None = None, handle: Any = None) -> None:
         """Be at a place; its ids and the engine's handle for what comes before it save a search."""
         self._at, self._ids, self._handle, self._known = node, ids, handle, None
+        self._moved()
 
     def _read(self) -> Reading:
         """What the model and the chain say here."""

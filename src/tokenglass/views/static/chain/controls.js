@@ -1,6 +1,6 @@
 /** The sampling keywords as controls: the few that matter most as sliders, all others found by a word. */
 
-import { button, fill, h } from "../lib/dom.js";
+import { button, fill, focused, h } from "../lib/dom.js";
 import { EXPLANATIONS, term } from "../lib/explain.js";
 
 /** @typedef {{name: string, kind: string, group: string, interval: string, about: string, default: any, defaults: Record<string, any>, when: string, paper: string}} Keyword */
@@ -137,8 +137,8 @@ function slider(name, set) {
   return {
     element: h("div.pair", {}, range, number),
     show: (/** @type {any} */ value) => {
-      if (document.activeElement !== range) range.value = String(value ?? (name === "min_p" ? min : max));
-      if (document.activeElement !== number) number.value = value === null || value === undefined ? "" : String(value);
+      if (focused() !== range) range.value = String(value ?? (name === "min_p" ? min : max));
+      if (focused() !== number) number.value = value === null || value === undefined ? "" : String(value);
     },
   };
 }
@@ -157,7 +157,7 @@ function field(keyword, set, read, type, hint = "") {
   return {
     element: input,
     show: (/** @type {any} */ value) => {
-      if (document.activeElement === input) return;
+      if (focused() === input) return;
       input.value = value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
     },
   };

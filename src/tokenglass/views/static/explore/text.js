@@ -1,6 +1,6 @@
 /** The text, token by token: what is hovered, focused or pressed tells which gap the rest of the page explains. */
 
-import { h } from "../lib/dom.js";
+import { focused, h } from "../lib/dom.js";
 import { bits, percent } from "../lib/figures.js";
 import { hexBytes, joined, prose, spoken } from "../lib/glyphs.js";
 
@@ -32,7 +32,7 @@ export class TextStrip extends HTMLElement {
 
   /** @param {any} state @param {boolean} marks whether ids and bytes stand below each token */
   draw(state, marks) {
-    const hadFocus = this.#strip.contains(document.activeElement);
+    const hadFocus = this.#strip.contains(focused());
     const kept = this.#strip.classList.contains("marks") === marks ? common(this.#tokens, state.tokens) : 0;
     this.#tokens = state.tokens.map((/** @type {any} */ token) => ({ ...token }));  // rows get their surprisal later
     this.#strip.classList.toggle("marks", marks);
@@ -73,7 +73,7 @@ export class TextStrip extends HTMLElement {
 
   /** Forget which token was asked about and stand at the end. */
   release() {
-    if (this.#strip.contains(document.activeElement)) /** @type {HTMLElement} */ (document.activeElement).blur();
+    if (this.#strip.contains(focused())) /** @type {HTMLElement} */ (focused()).blur();
     this.#dwell(null);
     this.#tell("pin", null);
   }
@@ -101,7 +101,7 @@ export class TextStrip extends HTMLElement {
 
   /** The token that has the focus, or null. */
   get focusedIndex() {
-    const at = /** @type {HTMLElement | null} */ (document.activeElement);
+    const at = /** @type {HTMLElement | null} */ (focused());
     return at && this.#strip.contains(at) && at.dataset.index !== undefined ? Number(at.dataset.index) : null;
   }
 

@@ -12,7 +12,10 @@ let waiting = 0;
  * @param {string} sentence
  */
 export function announce(sentence) {
-  region ??= document.body.appendChild(h("div.unseen", { role: "status", "aria-live": "polite" }));
+  region ??= document.body.appendChild(h("div.unseen", {
+    role: "status", "aria-live": "polite",
+    style: { position: "absolute", width: "1px", height: "1px", overflow: "hidden", "clip-path": "inset(50%)" },  // also where no style sheet of ours reaches
+  }));
   clearTimeout(waiting);
   waiting = setTimeout(() => {
     if (region && region.textContent !== sentence) region.textContent = sentence;

@@ -43,15 +43,36 @@ export function svg(tag, props = {}, ...children) {
  * @param {...Child} children
  */
 export function fill(element, ...children) {
-  const focused = /** @type {HTMLElement | null} */ (element.contains(document.activeElement) ? document.activeElement : null);
+  const at = focused();
+  const held = /** @type {HTMLElement | null} */ (element.contains(at) ? at : null);
   element.replaceChildren(...nodes(children));
-  if (focused && focused !== element) {
+  if (held && held !== element) {
     const candidates = /** @type {NodeListOf<HTMLElement>} */ (element.querySelectorAll("button, input, select, a, [tabindex]"));
-    const again = [...candidates].find((each) => (each.dataset.key ?? each.textContent) === (focused.dataset.key ?? focused.textContent));
+    const again = [...candidates].find((each) => (each.dataset.key ?? each.textContent) === (held.dataset.key ?? held.textContent));
     const beside = again?.matches(":disabled") ? again.parentElement?.querySelector(":enabled") : again;
     /** @type {HTMLElement | null | undefined} */ (beside)?.focus();
   }
   return element;
+}
+
+let bundled = false;
+
+/** All style sheets are there already: `sheet` adds none from now on. */
+export function withoutSheets() {
+  bundled = true;
+}
+
+/** The element that has the focus, also inside a shadow root. */
+export function focused() {
+  let at = document.activeElement;
+  while (at?.shadowRoot?.activeElement) at = at.shadowRoot.activeElement;
+  return at;
+}
+
+/** Where boxes over the page belong: its body, or the notebook's cell that has the focus. */
+export function layer() {
+  const root = focused()?.getRootNode();
+  return root instanceof ShadowRoot ? root : document.body;
 }
 
 /**
@@ -61,6 +82,7 @@ export function fill(element, ...children) {
  * @returns {Promise<void>} when it is in force
  */
 export function sheet(path) {
+  if (bundled) return Promise.resolve();
   if (document.querySelector(`style[data-bundle], link[href="${path}"]`)) return Promise.resolve();
   return new Promise((resolve) => {
     document.head.append(h("link", { rel: "stylesheet", href: path, onload: () => resolve(), onerror: () => resolve() }));

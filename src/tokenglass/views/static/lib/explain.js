@@ -4,7 +4,7 @@
  * `term("entropy", "5.07 bits")` is a word with a dotted underline that opens its explanation.
  */
 
-import { button, fill, h } from "./dom.js";
+import { button, fill, h, layer } from "./dom.js";
 
 /** @typedef {{title: string, idea: string, formula: string, code: string}} Explanation */
 
@@ -149,7 +149,7 @@ function open(anchor, found) {
     ontoggle: (/** @type {any} */ event) => { if (event.newState === "closed") { box.remove(); anchor.focus(); } } },
   h("h3", {}, found.title), list, body);
   show("idea");
-  document.body.append(box);
+  layer().append(box);
   /** @type {any} */ (box).showPopover();
   place(box, anchor);
   tabs[0].focus();

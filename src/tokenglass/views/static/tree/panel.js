@@ -1,7 +1,7 @@
 /** The tree: every text that was written from this prompt, as lanes; nothing that was left is lost. */
 
 import { announce } from "../lib/announce.js";
-import { button, fill, h } from "../lib/dom.js";
+import { button, fill, focused, h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
 import { count, percent } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
@@ -80,7 +80,7 @@ export class TreePanel extends HTMLElement {
 
   draw() {
     const { state } = this.store;
-    const hadFocus = this.#lanes.contains(document.activeElement);
+    const hadFocus = this.#lanes.contains(focused());
     this.#laid = layout(state.tree.nodes, this.#folded, state.node);
     this.#drawHead(state);
     fill(this.#lanes, drawLanes(this.#laid, {

@@ -1,0 +1,129 @@
+/** The notebook's kernel as a Backend: the same operations, carried by the messages of one widget. */
+
+import { BackendError } from "../lib/backend.js";
+
+/** Milliseconds without an answer after which the reader is told that the kernel is at work elsewhere. */
+export const PATIENCE = 2000;
+
+/** @typedef {{resolve: (value: any) => void, reject: (error: any) => void, onItem: (item: any) => void}} Waiting */
+
+/** @implements {Backend} */
+export class WidgetBackend {
+  #model;
+  #view = crypto.randomUUID();  // answers to another view of the same widget are not for this one
+  #next = 1;
+  /** @type {Map<number, Waiting>} */
+  #waiting = new Map();
+  /** @type {Set<string>} */
+  #operations = new Set(["info"]);
+  /** @type {Set<(state: any) => void>} */
+  #pushed = new Set();
+  /** @type {string | null} the session the cell was made for, until it was shown */
+  #given;
+  #lost = "";
+  /** @type {(waits: boolean) => void} told when answers are late, and when they come again */
+  onLate = () => {};
+  #late = 0;
+
+  /** @param {any} model of anywidget */
+  constructor(model) {
+    this.#model = model;
+    this.#given = model.get("session_id");
+    model.on("msg:custom", this.#heard);
+    model.on("comm_live_update", this.#liveness);
+  }
+
+  /** The cell is gone. */
+  close() {
+    this.#model.off("msg:custom", this.#heard);
+    this.#model.off("comm_live_update", this.#liveness);
+    clearTimeout(this.#late);
+  }
+
+  can(/** @type {string} */ op) {
+    return this.#operations.has(op);
+  }
+
+  onPush(/** @type {(state: any) => void} */ callback) {
+    this.#pushed.add(callback);
+    return () => this.#pushed.delete(callback);
+  }
+
+  /** @param {string} op @param {any} [params] @param {import("../lib/backend.js").CallOptions} [options] */
+  async call(op, params = {}, options = {}) {
+    if (op === "open" && this.#given) {  // the first text is that of the session in Python
+      const session = this.#given;
+      this.#given = null;
+      return this.#ask("state", { session, n: params.n }, options);
+    }
+    const answer = await this.#ask(op, params, options);
+    if (op === "info") this.#operations = new Set(["info", ...answer.operations.map((/** @type {any} */ each) => each.name ?? each)]);
+    return answer;
+  }
+
+  /** @param {string} op @param {object} [params] @param {import("../lib/backend.js").CallOptions} [options] */
+  stream(op, params = {}, options = {}) {
+    return this.#ask(op, params, options);
+  }
+
+  /** @param {string} op @param {object} params @param {import("../lib/backend.js").CallOptions} options */
+  #ask(op, params, { signal, onItem = () => {} }) {
+    if (this.#lost) return Promise.reject(new BackendError(this.#lost, { type: "ConnectionLost" }));
+    if (signal?.aborted) return Promise.reject(aborted());
+    const number = this.#next++;
+    return new Promise((resolve, reject) => {
+      this.#waiting.set(number, { resolve, reject, onItem });
+      signal?.addEventListener("abort", () => {
+        if (!this.#waiting.delete(number)) return;
+        this.#model.send({ view: this.#view, number, stop: true });
+        reject(aborted());
+      });
+      this.#model.send({ view: this.#view, number, op, params });
+      this.#wait();
+    });
+  }
+
+  #wait() {
+    clearTimeout(this.#late);
+    this.onLate(false);
+    if (this.#waiting.size) this.#late = setTimeout(() => this.onLate(true), PATIENCE);
+  }
+
+  #heard = (/** @type {any} */ message) => {
+    if (message.event === "push" && message.view !== this.#view) {
+      for (const callback of this.#pushed) callback(message.data);
+      return;
+    }
+    const waiting = message.view === this.#view ? this.#waiting.get(message.number) : undefined;
+    if (!waiting) return;
+    if (message.event === "item") waiting.onItem(message.data);
+    else {
+      this.#waiting.delete(message.number);
+      if (message.event === "answer") waiting.resolve(message.data);
+      else if (message.event === "stopped") waiting.reject(aborted());
+      else waiting.reject(new BackendError(message.data.message, message.data));
+    }
+    this.#wait();
+  };
+
+  #liveness = () => {
+    if (this.#model.comm_live !== false && this.#model.get("comm_live") !== false) return;
+    this.lose("the kernel was restarted; run the cell again");
+  };
+
+  /** No answer will come any more. */
+  lose(/** @type {string} */ reason) {
+    this.#lost = reason;
+    for (const { reject } of this.#waiting.values()) reject(new BackendError(reason, { type: "ConnectionLost" }));
+    this.#waiting.clear();
+    this.#wait();
+    this.onLost(reason);
+  }
+
+  /** @type {(reason: string) => void} */
+  onLost = () => {};
+}
+
+function aborted() {
+  return new DOMException("stopped", "AbortError");
+}

@@ -1,0 +1,145 @@
+"""The live view in a real JupyterLab: it appends, undoes and branches, and shares all of it with Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.notebook.lab import Book, jupyterlab, write_notebook
+from tests.page.browser import ARGUMENTS, CHROMIUM
+
+HOSTILE = "<img src=https://e.example/x onerror=alert(1)></script><script>alert(2)</script>"
+# a model of bytes: its best token after any is the next of "once upon a time", then the end
+MAKE = "from tests.support import model, writes\nm = model(writes('once upon a time'))\n"
+SLOW = """
+import time
+from tests.support import model, writes
+known = writes("once upon a time, and so on and on for a very long while indeed, until nobody listened any more")
+def rule(ids):
+    time.sleep(0.15)
+    return known(ids)
+slow = model(rule)
+waiting = slow.session("o")
+waiting.widget()
+"""
+CELLS = [
+    f"{MAKE}s = m.session('on')\ns.widget()",
+    "print('TEXT', s.text, len(s.tree))",
+    "s.step()\nprint('STEPPED', s.text)",
+    "other = m.explore('up')\nother",
+    "print('BOTH', s.text, other.session.text)",
+    SLOW,
+    "print('KEPT', repr(waiting.text))",
+    f"h = m.session({HOSTILE!r})\nh.widget()",
+    f"m.next_tokens({HOSTILE!r})",
+    f"m.tokenize({HOSTILE!r})",
+]
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Book]:
+    pytest.importorskip("jupyterlab", reason="a test of the real JupyterLab needs it")
+    pytest.importorskip("anywidget", reason="the live view needs tokenglass[notebook]")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if not Path(CHROMIUM).is_file():
+        pytest.skip(f"there is no Chromium at {CHROMIUM}; TOKENGLASS_CHROMIUM can name another")
+    folder = tmp_path_factory.mktemp("lab")
+    write_notebook(folder / "t.ipynb", CELLS)
+    with jupyterlab(folder) as (address, token), sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield Book(browser.new_page(viewport={"width": 1300, "height": 1600}), address, token, "t.ipynb")
+        browser.close()
+
+
+def view(book: Book, index: int) -> Any:
+    """The live view below a cell."""
+    return book.page.locator(".jp-Cell").nth(index).locator("tg-explore")
+
+
+def shown(book: Book, index: int, text: str) -> None:
+    """Wait until the view below a cell shows a text, token by token."""
+    book.page.wait_for_function(
+        """([index, text]) => {
+          const host = [...document.querySelectorAll(".jp-Cell")[index].querySelectorAll("*")].find((e) => e.shadowRoot);
+          const strip = host?.shadowRoot.querySelector("tg-text");
+          return strip && strip.innerText.replace(/[\\s|▏]/g, "") === text;
+        }""",
+        arg=[index, text],
+    )
+
+
+def press(book: Book, index: int, key: str) -> None:
+    """A key for the view below a cell, by its button at the foot."""
+    book.page.locator(".jp-Cell").nth(index).locator(f'.foot [data-key="{key}"]').click()
+
+
+def test_a_step_in_the_cell_is_a_step_in_python_and_the_other_way_round(book: Book) -> None:
+    book.run(0)
+    shown(book, 0, "on")
+    press(book, 0, "Enter")
+    shown(book, 0, "onc")
+    assert "TEXT onc 2" in book.run(1)
+    assert "STEPPED once" in book.run(2)
+    shown(book, 0, "once")
+
+
+def test_undo_and_a_branch(book: Book) -> None:
+    press(book, 0, "u")
+    shown(book, 0, "onc")
+    book.page.locator(".jp-Cell").nth(0).locator("tg-explore .table button, tg-explore .table tr").nth(
+        2
+    ).click()
+    book.page.wait_for_timeout(500)
+    told = book.run(1)
+    assert (
+        "TEXT onc" in told and "TEXT once" not in told and told.rstrip().endswith("4")
+    )  # a branch beside "e"
+
+
+def test_two_widgets_on_one_model_do_not_mix(book: Book) -> None:
+    before = book.run(1)
+    book.run(3)
+    shown(book, 3, "up")
+    press(book, 3, "Enter")
+    shown(book, 3, "upo")
+    assert book.run(4).rstrip().endswith("upo")
+    assert book.run(1) == before
+
+
+def test_an_interrupt_stops_writing_and_keeps_what_is_there(book: Book) -> None:
+    book.run(5)
+    shown(book, 5, "o")
+    view(book, 5).get_by_role("button", name="write on").click()
+    book.page.wait_for_function(
+        """() => [...document.querySelectorAll(".jp-Cell")[5].querySelectorAll("*")].find((e) => e.shadowRoot)
+          ?.shadowRoot.querySelector("tg-text").innerText.length > 3"""
+    )
+    book.kernel("interrupt")
+    book.page.wait_for_timeout(1500)
+    kept = book.run(6)
+    assert "KEPT 'on" in kept
+    book.page.wait_for_timeout(1000)
+    assert book.run(6) == kept  # nothing writes on
+    assert len(kept) < len("KEPT 'once upon a time, and'")
+
+
+def test_hostile_text_makes_no_dialog_and_no_request(book: Book) -> None:
+    for index in (7, 8, 9):
+        book.run(index)
+    view(book, 7).wait_for()
+    press(book, 7, "Enter")
+    book.page.wait_for_timeout(500)
+    assert book.dialogs == [] and book.foreign == []
+    assert book.page.locator(".jp-OutputArea img, .jp-OutputArea script").count() == 0
+
+
+def test_a_restart_is_said(book: Book) -> None:
+    """Last, since it ends every session."""
+    book.kernel("restart")
+    told = book.page.locator(".jp-Cell").nth(0).locator("p.error")
+    press(book, 0, "Enter")
+    told.filter(has_text="kernel").first.wait_for()
+    assert book.errors == []
