@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -320,6 +320,91 @@ def test_the_tour_completes_by_doing(page: Any) -> None:
     page.keyboard.type("sea")
     page.keyboard.press("Enter")
     card.get_by_text("step 6 of 6").wait_for()
+
+
+def press(page: Any, *keys: str) -> None:
+    """Keys, as on a page where nothing has the focus."""
+    for key in keys:
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press(key)
+        page.wait_for_timeout(50)  # a reader is no faster; moves are queued
+
+
+def look_up(page: Any, token: str) -> None:
+    press(page, "/")
+    page.get_by_label("with a space before").uncheck()
+    field = page.locator("tg-explore").get_by_role("textbox", name="look up")
+    field.fill(token)
+    field.press("Enter")
+
+
+def cut_a_word(page: Any) -> None:
+    page.locator("tg-tokens textarea").first.fill("umbrella")
+
+
+def walk_a_word(page: Any) -> None:
+    page.locator("tg-tokens").get_by_text("merge by merge").click()
+    page.locator("tg-tokens textarea").first.fill("lighthouse")
+    page.locator("tg-tokens .piece").nth(8).wait_for()
+    press(page, "End")
+
+
+def train_twice(page: Any) -> None:
+    page.locator("tg-tokens").get_by_text("train one", exact=True).click()
+
+
+def begin(page: Any) -> None:
+    page.locator("tg-explore .tok").first.wait_for()
+    press(page, "e")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("the sea")
+    page.keyboard.press("Enter")
+
+
+def bend(page: Any) -> None:
+    control = page.locator("tg-explore [data-keyword=temperature] input[type=number]")
+    control.fill("1.5")
+    control.press("Enter")
+
+
+def cut(page: Any) -> None:
+    control = page.locator("tg-explore [data-keyword=top_k] input[type=number]")
+    control.fill("3")
+    control.press("Enter")
+
+
+CHAPTERS: dict[str, list[Callable[[Any], None]]] = {
+    "Tokens": [cut_a_word, walk_a_word, train_twice],
+    "The next token": [begin, lambda page: look_up(page, "q"), lambda page: press(page, "ArrowLeft")],
+    "Append and repeat": [
+        lambda page: press(page, "Enter", "Enter", "Enter"),
+        lambda page: press(page, "u", "2"),
+        lambda page: press(page, "Enter", "Enter", "Enter"),
+    ],
+    "Temperature and cuts": [bend, cut, lambda page: look_up(page, "q")],
+    "Beams": [
+        lambda page: page.locator("tg-film .ends").wait_for(),
+        lambda page: press(page, "End", "ArrowLeft"),
+        lambda page: press(page, "End"),
+    ],
+}
+
+
+@pytest.mark.parametrize("title", CHAPTERS)
+def test_every_step_is_recognised_by_its_deed(page: Any, title: str) -> None:
+    view = go(page, "lessons")
+    page.evaluate("location.hash = '#explore'")
+    page.locator("tg-explore table.next").first.wait_for()
+    page.evaluate("location.hash = '#lessons'")
+    view.get_by_role("button", name=f"begin: {title}").click()
+    card = page.get_by_role("complementary", name="lesson")
+    for number, deed in enumerate(CHAPTERS[title], start=1):
+        assert card.get_by_text(f"step {number} of 3").is_visible()
+        deed(page)
+        page.wait_for_function(
+            "n => !document.querySelector('.coach header').textContent.includes(`step ${n} of 3`)", arg=number
+        )
+    card.get_by_text("one question").wait_for()
 
 
 # --------------------------------------------------------------------------------------------- everywhere

@@ -67,7 +67,7 @@ def chosen_model(contents: Sequence[bytes], name: str = "table") -> Model:
     """A model that writes the given contents above all; its name is the given one."""
     tokenizer: Any = ChosenTokenizer(contents)
     size = len(tokenizer)
-    engine = TableEngine(spread(size, range(256, size)), size, eos_ids=())
+    engine = TableEngine(spread(size, range(256, size), scale=0.4), size, eos_ids=(), context_length=8192)
     engine._info = replace(engine.info, name=name)
     return Model(engine, tokenizer)
 

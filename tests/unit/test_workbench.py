@@ -278,6 +278,17 @@ def test_exports_are_the_librarys_own(bench: Workbench, form: str, tmp_path: Any
     assert call(bench, "export", session=session, format=form)["text"] == own.read_bytes().decode()
 
 
+def test_a_hand_out_is_a_whole_document(bench: Workbench) -> None:
+    from tokenglass.handout import of_session
+
+    session = opened(bench)
+    call(bench, "step", session=session, count=2)
+    found = call(bench, "export", session=session, format="html")
+    assert (found["name"], found["media_type"]) == ("session.html", "text/html")
+    with bench.use(session) as held:
+        assert found["text"] == of_session(held.session) and found["text"].startswith("<!doctype html>")
+
+
 def test_sessions_are_bounded_and_the_longest_unused_goes() -> None:
     now = [0.0]
     sessions = Sessions(most=2, idle_seconds=10.0, clock=lambda: now[0])

@@ -333,3 +333,14 @@ def test_two_models_of_a_workbench_are_compared(smollm2: Any) -> None:
     )
     assert (row["kind"], row["a"]["model"], row["b"]["model"]) == ("models", "smollm2", "table")
     assert call(bench, "info")["models"] == ["one", "other"]
+
+
+def test_tokens_alone_are_the_tokenizers(smollm2: Any) -> None:
+    bench, text = Workbench(smollm2), "Preposterous, I'm 😀!"
+    ids = smollm2.tokenize(text).ids
+    assert [token["id"] for token in call(bench, "words", text=text)["tokens"]] == ids
+    merged = call(bench, "merges", text=text)["words"]
+    assert [token_id for word in merged for token_id in word["ids"]] == ids
+    sides = call(bench, "align", text=text, train_on=text * 3, vocab_size=270)
+    assert [token["id"] for token in sides["a"]["tokens"]] == ids
+    assert call(bench, "train", text=text * 3, vocab_size=270)["same"]

@@ -65,7 +65,7 @@ def _(result: Tokenization) -> JsonDict:
 
 @to_dict.register
 def _(result: NextTokens) -> JsonDict:
-    return _plain_items(
+    row = _plain_items(
         {
             "prompt_ids": result.prompt_ids,
             "position": result.position,
@@ -74,19 +74,23 @@ def _(result: NextTokens) -> JsonDict:
             "effective_choices": effective_choices(result.entropy_bits),
             **({} if result.listing is None else {"entropy_bounds": result.entropy_bounds}),
             "coverage": result.coverage,
-            "rows": [candidate(row) | _removal(row, result.removed) for row in result.rows],
+            "rows": (),
             "rest_n": len(result.logits) - len(result.rows),
             "rest_p": result.rest_p,
             "rest_p_final": result.rest_of([row.id for row in result.rows], final=True),
-            "stages": [_stage(stage, result.vocabulary) for stage in result.stages],
+            "stages": (),
             "config": result.config,
         }
     )
+    # what is plain already is not gone through again
+    row["rows"] = [candidate(each) | _removal(each, result.removed) for each in result.rows]
+    row["stages"] = [_stage(stage, result.vocabulary) for stage in result.stages]
+    return row
 
 
 @to_dict.register
 def _(result: Step) -> JsonDict:
-    return _plain_items(
+    row = _plain_items(
         {
             "position": result.position,
             **_token(result.token),
@@ -105,26 +109,23 @@ def _(result: Step) -> JsonDict:
             "finish_reason": result.finish_reason,
             "why": why(result),
             "logsumexp": result.logsumexp,
-            "top": [
-                candidate(row) | _removal(row, result.removed) | _trail(result, index)
-                for index, row in enumerate(result.top)
-            ],
-            "stages": [_stage(stage, result.vocabulary) for stage in result.stages],
+            "top": (),
+            "stages": (),
         }
     )
+    row["top"] = [
+        candidate(each) | _removal(each, result.removed) | _trail(result, index)
+        for index, each in enumerate(result.top)
+    ]
+    row["stages"] = [_stage(stage, result.vocabulary) for stage in result.stages]
+    return row
 
 
 @to_dict.register
 def _(result: Sequence) -> JsonDict:
-    return _plain_items(
-        {
-            "text": result.text,
-            "ids": result.ids,
-            "finish_reason": result.finish_reason,
-            "score": result.score,
-            "steps": [to_dict(step) for step in result.steps],
-        }
-    )
+    named = ("text", "ids", "finish_reason", "score")
+    row = _plain_items({name: getattr(result, name) for name in named})
+    return row | {"steps": [to_dict(step) for step in result.steps]}
 
 
 @to_dict.register
@@ -265,15 +266,20 @@ def effective_choices(entropy_bits: float | None) -> float | None:
     return None if entropy_bits is None else float(2.0**entropy_bits)
 
 
+_AS_THEY_ARE = frozenset({str, int, bool, type(None)})
+
+
 def plain(value: Any) -> Any:
     r"""`value` as plain JSON values; what has no JSON form appears by its type's name.
 
     >>> plain({"a": (1, float("-inf")), "b": b"\x00", "c": float("nan")})
     {'a': [1, {'nonfinite': '-inf'}], 'b': '00', 'c': None, 'c_nonfinite': 'nan'}
     """
+    if type(value) in _AS_THEY_ARE:  # nearly all
+        return value
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
-    if value is None or isinstance(value, str):
+    if isinstance(value, str):
         return value
     if isinstance(value, (int, np.integer)):
         return int(value)
@@ -303,7 +309,9 @@ def _small(value: Any) -> JsonDict | None:
 def _plain_items(items: Mapping[Any, Any]) -> JsonDict:
     row: JsonDict = {}
     for key, value in items.items():
-        if isinstance(value, (float, np.floating)) and not isfinite(value):
+        if type(value) in _AS_THEY_ARE:
+            row[str(key)] = value
+        elif isinstance(value, (float, np.floating)) and not isfinite(value):
             row[str(key)] = None
             row[f"{key}_nonfinite"] = str(float(value))
         else:

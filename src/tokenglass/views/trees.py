@@ -252,7 +252,7 @@ def _(result: Tree) -> dict[str, Any]:
         before = 0.0 if node.parent is None else sums.get(node.parent.id, 0.0)
         p = 1.0 if node.step is None else node.step.p_final
         sums[node.id] = None if before is None or p is None else before + (log(p) if p > 0.0 else -inf)
-        nodes.append(_as_dict(node, sums[node.id]))
+        nodes.append(node_row(node, sums[node.id]))
     return {
         "prompt_ids": rows.plain(result.prompt_ids),
         "n_pruned": len(result) - len(nodes),
@@ -261,7 +261,8 @@ def _(result: Tree) -> dict[str, Any]:
     }
 
 
-def _as_dict(node: Node, logprob: float | None) -> dict[str, Any]:
+def node_row(node: Node, logprob: float | None) -> dict[str, Any]:
+    """One place; `logprob` is the sum of the log-probabilities, after the chain, of the tokens up to it."""
     shared = {
         "node": node.id,
         "parent": None if node.parent is None else node.parent.id,

@@ -187,6 +187,16 @@ _CODE = {"code": TEXT, "tokenglass_code": TEXT}
 
 # --------------------------------------------------------------------------------------------------- answers
 
+_SHOWN_BYTES = each("token bytes", TEXT)
+_PIECE = row(token=TEXT, span=_SPAN)
+_MERGE = row(**_SHOWN_BYTES, **each("left right", row(**_SHOWN_BYTES)), index=WHOLE, rank={"type": "number"})
+_WORD = row(
+    token=TEXT,
+    span=_SPAN,
+    symbols=many(row(**_SHOWN_BYTES)),
+    merges=maybe(many(_MERGE)),
+    ids=many(WHOLE),
+)
 _FACTS = {
     "info": row(
         version=TEXT,
@@ -201,7 +211,19 @@ _FACTS = {
         operations=many(row(name=TEXT, streams=FLAG)),
     ),
     "tokenize": row(text=TEXT, n_tokens=WHOLE, ids=many(WHOLE), tokens=many(CUT_TOKEN)),
-    **each("words merges align train", OPEN),
+    "words": row(text=TEXT, n_bytes=WHOLE, **each("characters words", many(_PIECE)), tokens=many(CUT_TOKEN)),
+    "merges": row(text=TEXT, kind=TEXT, order={"enum": ["place", "score"]}, words=many(_WORD)),
+    "align": row(
+        text=TEXT,
+        **each("a b", row(name=TEXT, **each("vocab_size n_tokens", WHOLE), tokens=many(CUT_TOKEN))),
+        blocks=many(row(span=_SPAN, **each("a b", many(WHOLE)))),
+    ),
+    "train": row(
+        **each("n_bytes asked vocab_size n_tokens n_tokens_model", WHOLE),
+        merges=many(row(**_SHOWN_BYTES, **each("left right", row(**_SHOWN_BYTES)), count=WHOLE)),
+        same=FLAG,
+        sha256=many(TEXT),
+    ),
     "close": row(),
 }
 _STATES = {

@@ -6,16 +6,19 @@ Every number comes from the library's own rows; nothing is computed here a secon
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from math import inf, log
 from typing import Any
 
 import numpy as np
 
-from tokenglass.numbers import LN2
+from tokenglass.numbers import LN2, top_n
 from tokenglass.select import Choice, Draw
+from tokenglass.stages.row import MASKED
 from tokenglass.text import safe_text
-from tokenglass.types import NextTokens, Token
+from tokenglass.types import NextTokens, Node, Token
 from tokenglass.views.rows import plain
+from tokenglass.views.trees import node_row
 from tokenglass.workbench.params import JsonDict
 from tokenglass.workbench.sessions import Held
 
@@ -171,14 +174,15 @@ def _cells(held: Held) -> list[JsonDict] | None:
     session, scores = held.session, held.session.reading.row.scores
     if not isinstance(session.plan.selector, Draw):
         return None
-    weights = np.exp(scores.astype(np.float64) - float(scores.max()))
+    ids = np.flatnonzero(scores != MASKED)
+    weights = np.exp(scores[ids].astype(np.float64) - float(scores.max()))
     ends = np.cumsum(weights)
-    widest = np.sort(np.argsort(-weights, kind="stable")[:_MOST_CELLS])
     vocabulary, total = session.tree.vocabulary, float(ends[-1])
+    widest = np.searchsorted(ids, np.sort(top_n(scores, min(_MOST_CELLS, len(ids)))))
     return [
         {
-            "id": int(i),
-            "token": vocabulary.token(int(i)).text,
+            "id": int(ids[i]),
+            "token": vocabulary.token(int(ids[i])).text,
             "start": float(ends[i] - weights[i]) / total,
             "end": float(ends[i]) / total,
         }
@@ -195,12 +199,37 @@ _MOST_CELLS = 50
 
 def tree_rows(held: Held) -> dict[int, JsonDict]:
     """Node number -> its row, for all places that were not pruned."""
-    tree, here = held.session.tree, {node.id for node in held.session.node.lineage()}
+    here = {node.id for node in held.session.node.lineage()}
+    made: dict[int, _Made] = held.kept.setdefault("nodes", {})
     found: dict[int, JsonDict] = {}
-    for row in tree.to_dict()["nodes"]:
-        parent = found.get(row["parent"])
-        row["depth"] = 0 if parent is None else parent["depth"] + 1
-        row["on_path"] = row["node"] in here
-        row["ended"] = row.get("finish_reason") is not None
-        found[row["node"]] = row
+    for node in held.session.tree:
+        before = None if node.parent is None else made[node.parent.id]
+        told = (node.name, len(node.notes), node.count)
+        if node.id not in made or made[node.id].told != told:
+            made[node.id] = _made(node, before, told)
+        found[node.id] = {**made[node.id].row, "on_path": node.id in here}
     return found
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A row of the tree as it was made, which holds as long as nobody tells the place something new.
+
+    Attributes:
+        row: the row.
+        told: name, number of notes and count that it was made with.
+        logprob: of the text up to there.
+    """
+
+    row: JsonDict
+    told: tuple[str, int, int]
+    logprob: float
+
+
+def _made(node: Node, before: _Made | None, told: tuple[str, int, int]) -> _Made:
+    p = 1.0 if node.step is None else node.step.p_final
+    logprob = (0.0 if before is None else before.logprob) + (log(p) if p > 0.0 else -inf)
+    row = node_row(node, logprob)
+    row["depth"] = 0 if before is None else before.row["depth"] + 1
+    row["ended"] = row.get("finish_reason") is not None
+    return _Made(row, told, logprob)

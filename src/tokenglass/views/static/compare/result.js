@@ -4,13 +4,18 @@ import { fill, h } from "../lib/dom.js";
 import { bits, count, percent, significant } from "../lib/figures.js";
 import { glyphs } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
-import { typed, word } from "../parts/prose.js";
+import { parted, typed } from "../parts/prose.js";
 import { term } from "../parts/terms.js";
 import { keywords } from "../strategies/keywords.js";
 
+/** The difference in what may come next. */
+export function promptEnd(row) {
+  return row.positions.find((each) => each.index_a === row.a.generation.prompt_ids.length - 1);
+}
+
 /** @param {any} row a Comparison row @returns {Node[]} */
 export function result(row) {
-  const end = row.positions.find((each) => each.index_a === row.a.generation.prompt_ids.length - 1);
+  const end = promptEnd(row);
   return [
     h("p.verdict", {}, verdict(end)),
     distances(end),
@@ -32,7 +37,7 @@ function verdict(end) {
 
 function distances(end) {
   const endless = end.kl_ab_bits === null || end.kl_ba_bits === null;
-  const kl = (/** @type {number | null} */ x) => (x === null ? "∞" : bits(x));
+  const kl = (x) => (x === null ? "∞" : bits(x));
   return h("div.facts", {},
     distance(percent(end.tv), term("tv", "total variation"), "of the probability would have to move to turn A into B"),
     distance(bits(end.js_bits), term("js", "JS divergence"), "of 1 bit: how well one token tells A from B"),
@@ -51,7 +56,7 @@ function movers(/** @type {any[]} */ found) {
   const most = Math.max(...moved.map((each) => Math.max(each.p_a, each.p_b)));
   const scaled = h("input", { type: "checkbox" });
   const holder = h("div.scroll");
-  const draw = () => fill(holder, moversTable(moved, /** @type {any} */ (scaled).checked ? most : 1));
+  const draw = () => fill(holder, moversTable(moved, scaled.checked ? most : 1));
   scaled.addEventListener("change", draw);
   draw();
   return h("section", {}, h("div.row", {}, h("h3", {}, "What moved most"), h("label.small.soft.push", {}, scaled, `zoom: longest = ${percent(most)}`)), holder);
@@ -62,10 +67,10 @@ function moversTable(moved, scale) {
   const columns = [
     { name: "way", label: h("span.unseen", {}, "up or down") },
     { name: "token", label: "token", heads: true },
-    { name: "line", label: [h("span.unseen", {}, "as a line"), h("span.axis-ends", { "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, percent(scale)))], align: /** @type {const} */ ("wide") },
-    { name: "a", label: "A", align: /** @type {const} */ ("number") },
-    { name: "b", label: "B", align: /** @type {const} */ ("number") },
-    { name: "ranks", label: "rank A → B", align: /** @type {const} */ ("number") },
+    { name: "line", label: [h("span.unseen", {}, "as a line"), h("span.axis-ends", { "aria-hidden": "true" }, h("span", {}, "0"), h("span", {}, percent(scale)))], align: "wide" },
+    { name: "a", label: "A", align: "number" },
+    { name: "b", label: "B", align: "number" },
+    { name: "ranks", label: "rank A → B", align: "number" },
   ];
   return table({ caption: "tokens whose probability moved most, from A to B", columns, rows: moved.map((each) => {
     const up = each.p_b > each.p_a;
@@ -77,7 +82,7 @@ function moversTable(moved, scale) {
   }) }, { class: "shifts" });
 }
 
-const rank = (/** @type {number | null} */ n) => (n === null ? "none" : n.toLocaleString("en-US"));
+const rank = (n) => (n === null ? "none" : n.toLocaleString("en-US"));
 
 function dumbbell(/** @type {number} */ a, /** @type {number} */ b) {
   return h("span.dumbbell", { "aria-hidden": "true", style: { "--from": Math.min(a, b), "--to": Math.max(a, b), "--a": a, "--b": b } }, h("i.bar-between"), h("i.end-a"), h("i.end-b"));
@@ -85,25 +90,24 @@ function dumbbell(/** @type {number} */ a, /** @type {number} */ b) {
 
 /** Both texts, what they share dim, where they part marked. */
 function texts(row) {
-  const one = (/** @type {"a" | "b"} */ name) => {
+  const one = (name) => {
     const { generation, keywords: given, model } = row[name];
     const at = row.parting?.[`index_${name}`] ?? Infinity;
     const prompt = row.kind === "prompts" ? h("p.small.soft", {}, h("bdi", {}, typed(generation.prompt_text))) : row.kind === "models" ? h("p.small.soft", {}, typed(model)) : h("p.small.soft.mono", {}, keywords(given));
     return h(`div.party.${name}`, {}, h("span.letter", {}, name.toUpperCase()), h("div", {}, prompt,
-      h("p.written", {}, generation.sequences[0].steps.map((step, /** @type {number} */ index) =>
-        word(step.token, { class: index < at ? "same" : index === at ? "parting" : "", title: percent(step.p) })))));
+      h("p.written", {}, parted(generation.sequences[0].steps, at, (step) => percent(step.p)))));
   };
   return h("section.texts", {}, h("h3", {}, "What each writes"), h("div.parties", {}, one("a"), one("b")), h("p.note", {}, sentence(row.why)));
 }
 
-const sentence = (/** @type {string} */ text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
+const sentence = (text) => `${text[0].toUpperCase()}${text.slice(1)}.`;
 
 /** Every position both have in common, folded away. */
 function everywhere(row) {
   const columns = [
     { name: "token", label: "after this token", heads: true },
-    { name: "tv", label: term("tv", "TV"), align: /** @type {const} */ ("number") },
-    { name: "js", label: term("js", "JS"), align: /** @type {const} */ ("number") },
+    { name: "tv", label: term("tv", "TV"), align: "number" },
+    { name: "js", label: term("js", "JS"), align: "number" },
     { name: "a", label: "likeliest for A" }, { name: "b", label: "for B" },
   ];
   return h("details", {}, h("summary", {}, `All ${count(row.positions.length, "position")}: both find the same token likeliest at ${percent(row.agreement)}`),

@@ -6,6 +6,7 @@ import { glyphs } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
 import { textField } from "../parts/fields.js";
 import { typed } from "../parts/prose.js";
+import { promptEnd } from "./result.js";
 import { term } from "../parts/terms.js";
 
 const MOST = 8;
@@ -14,7 +15,7 @@ export class WordSwap {
   #at = -1;
   #text = textField("prompt", "", { oninput: () => this.#drawWords() });
   #words = h("div.row.swap-words", { role: "group", "aria-label": "press the word to change" });
-  #others = /** @type {HTMLInputElement} */ (h("input", { type: "text", "aria-label": "words to put in its place, with commas between", value: "Italy, Japan, nowhere" }));
+  #others = h("input", { type: "text", "aria-label": "words to put in its place, with commas between", value: "Italy, Japan, nowhere" });
   #table = h("div.scroll");
   #ask;
   #show;
@@ -56,7 +57,7 @@ export class WordSwap {
     const found = [];
     for (const other of others) {
       const row = await this.#ask(prompt, pieces.with(this.#at, other).join(""), signal);
-      found.push({ other, row, end: row.positions.find((each) => each.index_a === row.a.generation.prompt_ids.length - 1) });
+      found.push({ other, row, end: promptEnd(row) });
       found.sort((a, b) => b.end.tv - a.end.tv);
       this.#draw(pieces[this.#at], found);
     }
@@ -68,8 +69,8 @@ export class WordSwap {
     const first = found[0].end.top_a;
     const columns = [
       { name: "word", label: "the word", heads: true }, { name: "next", label: "then most likely" },
-      { name: "p", label: term("p", "probability"), align: /** @type {const} */ ("number") },
-      { name: "tv", label: term("tv", "moved"), align: /** @type {const} */ ("number") }, { name: "more", label: h("span.unseen", {}, "look") },
+      { name: "p", label: term("p", "probability"), align: "number" },
+      { name: "tv", label: term("tv", "moved"), align: "number" }, { name: "more", label: h("span.unseen", {}, "look") },
     ];
     fill(this.#table, table({ caption: "what each word does to the next token", columns, rows: [
       { word: [h("bdi", {}, typed(word)), h("span.note", {}, " as it was")], next: glyphs(first), p: percent(first.p_a), tv: "–" },

@@ -5,7 +5,7 @@ import { fill, h, sheet } from "../lib/dom.js";
 import { choices, menu, numberField, textField } from "../parts/fields.js";
 import { Run } from "../parts/run.js";
 import { keywords } from "../strategies/keywords.js";
-import { result } from "./result.js";
+import { promptEnd, result } from "./result.js";
 import { WordSwap } from "./swap.js";
 
 const LENGTH = 12;
@@ -82,7 +82,7 @@ export class Compare extends HTMLElement {
   /** @param {"a" | "b"} name */
   #chooser(name) {
     if (this.#kind === "models") {
-      const options = this.app.info.models.map((/** @type {string} */ value) => ({ value, label: value }));
+      const options = this.app.info.models.map((value) => ({ value, label: value }));
       return menu(`model ${name.toUpperCase()}`, options, this.#model[name], (value) => { this.#model[name] = value; }).label;
     }
     const said = h("span.mono.small.soft", {}, keywords(this.#given(name)));
@@ -129,8 +129,7 @@ export class Compare extends HTMLElement {
 
   #draw(row) {
     fill(this.#found, result(row));
-    const end = row.positions.find((each) => each.index_a === row.a.generation.prompt_ids.length - 1);
-    announce(`total variation ${end.tv.toFixed(2)}; ${row.why}`);
+    announce(`total variation ${promptEnd(row).tv.toFixed(2)}; ${row.why}`);
   }
 }
 

@@ -46,6 +46,11 @@ export class PromptEditor extends HTMLElement {
     this.#area.setSelectionRange(caret, caret);
   }
 
+  /** Give the focus away; the page's keys are its own again. */
+  end() {
+    this.#area.blur();
+  }
+
   /** Say what is wrong with the text, beside it. */
   problem(/** @type {string | null} */ message) {
     this.#error.hidden = message === null;

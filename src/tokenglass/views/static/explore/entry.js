@@ -47,6 +47,7 @@ export class TokenEntry {
   }
 
   close() {
+    this.#input.blur();  // what is hidden keeps the focus, and the next key with it, until the page is drawn again
     this.element.hidden = true;
     fill(this.#answer);
   }

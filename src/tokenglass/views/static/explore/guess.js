@@ -51,6 +51,7 @@ export class GuessGame {
     this.#view.drawTable();
     this.#view.app.refreshKeys();
     if (this.on) this.#input.focus();
+    else this.#input.blur();
   }
 
   async #guess() {

@@ -7,7 +7,7 @@ import "./text.js";
 import { announce } from "../lib/announce.js";
 import { isAbort } from "../lib/backend.js";
 import { button, fill, h, sheet } from "../lib/dom.js";
-import { count, percent } from "../lib/figures.js";
+import { count, ordinal, percent } from "../lib/figures.js";
 import { glyphs, spoken } from "../lib/glyphs.js";
 import { afterPaint, latest } from "../lib/latest.js";
 import { drawCurve } from "./curve.js";
@@ -163,6 +163,7 @@ export class Explore extends HTMLElement {
   };
 
   #done() {
+    this.editor.end();
     this.editor.hidden = true;
     this.text.hidden = false;
     this.#edited({ detail: this.editor.value });
@@ -290,8 +291,8 @@ export class Explore extends HTMLElement {
 
   #title(/** @type {any} */ state) {
     if (!this.place) return h("h2", {}, "what comes next?");
-    const token = state.tokens[this.place.index];
-    return h("h2", {}, "what the model expected where ", glyphs(token), " stands ",
+    const token = state.tokens[this.place.index], { came } = this.place;
+    return h("h2", {}, "what the model expected where ", glyphs(token), " stands ", came ? h("span.note", {}, `it was the ${came.rank === 1 ? "" : `${ordinal(came.rank)} `}likeliest, ${percent(came.p)} `) : null,
       this.pinned === null ? h("span.note", {}, "press the token to keep this") : [
         button("go back there", () => this.back(), { "class": "small" }), " ",
         button("to the end", () => this.release(), { "class": "small" })]);

@@ -19,12 +19,12 @@ export function bestIds(record) {
 /** @param {import("./film.js").Film} film @param {any} record @returns {Node[]} */
 export function beamFrame(film, record) {
   const grouped = record.candidates.some((each) => each.group > 0);
-  const parents = record.beams.map((beam, /** @type {number} */ index) =>
+  const parents = record.beams.map((beam, index) =>
     parent(film, record, beam, index, grouped));
   return [
     h("p.facts-line", {}, told(record)),
     h("div.parents", { style: { "--n": record.beams.length } }, parents),
-    ...record.penalties.map((charged, /** @type {number} */ group) => charges(film, charged, group)),
+    ...record.penalties.map((charged, group) => charges(film, charged, group)),
     record.stop ? h("p.stop", {}, `The search ends: ${record.stop}.`) : null,
     bank(film, record),
   ].filter(Boolean);
@@ -32,7 +32,7 @@ export function beamFrame(film, record) {
 
 /** What happened, in one sentence. */
 function told(record) {
-  const of = (/** @type {string} */ fate) => record.candidates.filter((each) => each.fate === fate).length;
+  const of = (fate) => record.candidates.filter((each) => each.fate === fate).length;
   const [runs, banked, pruned] = ["runs", "banked", "pruned"].map(of);
   const texts = record.beams.length === 1 ? "One text" : `${record.beams.length} texts`;
   return [`${texts} and their ${record.candidates.length} best continuations: `,
@@ -41,7 +41,7 @@ function told(record) {
 
 /** @param {any} film @param {any} record @param {any} beam @param {number} index @param {boolean} grouped */
 function parent(film, record, beam, index, grouped) {
-  const { cut, tokens } = ending(beam.ids.map((/** @type {number} */ id) => film.name(id)), ROOM);
+  const { cut, tokens } = ending(beam.ids.map((id) => film.name(id)), ROOM);
   const cards = record.candidates.filter((each) => each.parent === index);
   const shown = tokens.length ? [cut ? h("span.soft", {}, "…") : null, tokens.map((each) => word(each))] : h("span.soft", {}, "the prompt");
   return h("section.parent", { "aria-label": `beam ${index + 1}` },
@@ -52,7 +52,6 @@ function parent(film, record, beam, index, grouped) {
     cards.length ? h("ol.cards", {}, cards.map((each) => card(film, record, each))) : h("p.note", {}, "none of its continuations was good enough"));
 }
 
-/** @param {any} film @param {any} record @param {any} each */
 function card(film, record, each) {
   const p = Math.exp(each.logprob);
   return h("li.card", { class: each.fate, title: each.why },
@@ -80,11 +79,11 @@ function charges(film, charged, group) {
 /** The finished texts, each with its sum written out. */
 function bank(film, record) {
   const power = film.config.length_penalty ?? 1;
-  const rows = record.bank.map((found, /** @type {number} */ place) =>
+  const rows = record.bank.map((found, place) =>
     h("li", { class: found.step === record.step ? "new" : "" },
       h("span.soft.number", {}, `${place + 1}`),
       h("span.formula.number", {}, `${fixed(found.total)} / ${found.length}`, h("sup", {}, significant(power).replace(/\.?0+$/, "")), " = ", h("b", {}, fixed(found.score, 4))),
-      h("span.bank-text", {}, found.ids.map((/** @type {number} */ id) => word(film.name(id))), h("span.note", {}, ` ${found.finish_reason}`))));
+      h("span.bank-text", {}, found.ids.map((id) => word(film.name(id))), h("span.note", {}, ` ${found.finish_reason}`))));
   const race = record.best_possible !== null && record.worst_finished !== null
     ? h("p.note", {}, `To go on, a beam must be able to beat the worst of the bank: best still possible ${fixed(record.best_possible, 4)}, worst finished ${fixed(record.worst_finished, 4)}.`) : null;
   return h("section.bank", { "aria-label": "finished texts" },

@@ -61,11 +61,11 @@ export class Film extends HTMLElement {
   #given = {};
   /** @type {{field: Field, input: HTMLInputElement}[]} */
   #inputs = [];
-  #word = /** @type {HTMLInputElement} */ (h("input", { type: "text", value: " magic", size: 10 }));
+  #word = h("input", { type: "text", value: " magic", size: 10 });
   #length = numberField("tokens", STEPS, { min: 1, max: 60 });
   #fields = h("div.row");
   #run = new Run({ go: "search" }, (signal) => this.#work(signal), () => this.app.refreshKeys());
-  #range = /** @type {HTMLInputElement} */ (h("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "step of the search", oninput: () => this.go(Number(this.#range.value)) }));
+  #range = h("input", { type: "range", min: 0, max: 0, value: 0, "aria-label": "step of the search", oninput: () => this.go(Number(this.#range.value)) });
   #number = h("output.step-number.number");
   #play = button("play", () => this.toggle(), { "aria-pressed": "false" });
   #frame = h("div.frame-of-film", { role: "region", "aria-label": "this step", tabindex: "-1" });
@@ -221,7 +221,7 @@ export class Film extends HTMLElement {
     const before = this.records.slice(0, at);
     const ids = this.records[at].kind === "beam" ? bestIds(this.records[at]) : before.flatMap(written);
     return h("p.so-far", {}, this.promptTokens.map((token) => word(token.token, { class: "soft" })),
-      ids.map((/** @type {number} */ id) => word(this.name(id))), h("span.caret", { "aria-hidden": "true" }));
+      ids.map((id) => word(this.name(id))), h("span.caret", { "aria-hidden": "true" }));
   }
 
   #end(/** @type {number} */ at) {

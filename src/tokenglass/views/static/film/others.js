@@ -17,7 +17,6 @@ function tokenAt(film, /** @type {number} */ position) {
 
 const named = (film, /** @type {number} */ id, /** @type {object} */ props = {}) => glyphs({ id, token: film.name(id) }, props);
 
-/** @param {any} film @param {any} record */
 export function contrastiveFrame(film, record) {
   const alpha = film.config.penalty_alpha;
   const chosen = record.rows.find((row) => row.chosen);
@@ -50,14 +49,13 @@ export function contrastiveFrame(film, record) {
   ].filter(Boolean);
 }
 
-/** @param {any} film @param {any} record */
 export function dolaFrame(film, record) {
   const known = record.divergences.filter((pair) => pair[1] !== null);
   const most = Math.max(...known.map((pair) => pair[1]), 1e-12);
   const columns = [
-    { name: "layer", label: "layer", align: /** @type {const} */ ("number"), heads: true },
-    { name: "bar", label: "how far it is from the last layer (the longest bar is the largest)", align: /** @type {const} */ ("wide") },
-    { name: "js", label: term("dola", "divergence"), align: /** @type {const} */ ("number") },
+    { name: "layer", label: "layer", align: "number", heads: true },
+    { name: "bar", label: "how far it is from the last layer (the longest bar is the largest)", align: "wide" },
+    { name: "js", label: term("dola", "divergence"), align: "number" },
   ];
   const rows = record.divergences.map(([layer, x]) => ({
     layer, bar: bars({ model: (x ?? 0) / most }), js: x === null ? "unknown" : significant(x), class: layer === record.layer ? "chosen" : "",
@@ -73,11 +71,10 @@ export function dolaFrame(film, record) {
 
 const AFTER = { next: "All were right, so the model adds one more of its own: ", residual: "Then a token that the model wants more than the assistant: ", correction: "Then the model's own choice: " };
 
-/** @param {any} film @param {any} record */
 export function draftFrame(film, record) {
   const accepted = record.drafts.filter((draft) => draft.verdict === "accepted").length;
   const source = record.source ? Array.from({ length: record.source[1] - record.source[0] }, (_, i) => tokenAt(film, record.source[0] + i)) : [];
-  const own = record.bonus ? [record.drafts.length ? /** @type {any} */ (AFTER)[record.bonus] : "No draft was found; the model's own token: ", named(film, record.written.at(-1))] : null;
+  const own = record.bonus ? [record.drafts.length ? (AFTER)[record.bonus] : "No draft was found; the model's own token: ", named(film, record.written.at(-1))] : null;
   return [
     h("p.facts-line", {}, record.drafts.length ? `${accepted} of ${count(record.drafts.length, "drafted token")} accepted in one run of the model. ` : null, own),
     source.length ? h("p", {}, h("span.soft", {}, "copied from the text: "), h("span.quoted", {}, source.map((each) => word(each)))) : null,

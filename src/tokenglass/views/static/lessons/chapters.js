@@ -22,7 +22,7 @@
  */
 
 const op = (/** @type {string} */ name, /** @type {(answer: any, params: any, app: any) => any} */ test = () => true) =>
-  (/** @type {Doing} */ doing, app) => doing.op === name && Boolean(test(doing.answer, doing.params, app));
+  (doing, app) => doing.op === name && Boolean(test(doing.answer, doing.params, app));
 const told = (/** @type {string} */ name, /** @type {(did: any) => any} */ test = () => true) =>
   (/** @type {Doing} */ { did }) => did?.what === name && Boolean(test(did));
 

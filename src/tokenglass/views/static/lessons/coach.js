@@ -27,7 +27,7 @@ export function coach(app, progress) {
       small ? null : [steps(progress, chapter), now, step ? null : question(progress, chapter),
         h("div.row", {}, away ? button("take me there", () => app.go(step.view, step.args ?? null), { class: "primary" }) : null,
           !step && progress.finished(chapter) ? button("to the lessons", () => { progress.begin(null); app.go("lessons"); }, { class: "primary" }) : null)]);
-    if (held) /** @type {HTMLElement | null} */ (card.querySelector("button"))?.focus();
+    if (held) (card.querySelector("button"))?.focus();
   };
   progress.addEventListener("progress", draw);
   addEventListener("hashchange", draw);

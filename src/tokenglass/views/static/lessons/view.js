@@ -10,7 +10,7 @@ export class Lessons extends HTMLElement {
   /** @type {any} */
   app = null;
   /** @type {Progress} */
-  #progress = /** @type {any} */ (null);
+  #progress = (null);
 
   /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {

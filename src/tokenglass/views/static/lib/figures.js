@@ -27,8 +27,15 @@ export function significant(x, digits = 3) {
   if (!Number.isFinite(x)) return String(x);
   const exponent = Math.floor(Math.log10(Math.abs(Number(x.toExponential(digits - 1)))));
   if (exponent < -4) return x.toExponential(digits - 1);
-  const decimals = Math.max(0, digits - 1 - exponent);
-  return x.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  return fixed(x, Math.max(0, digits - 1 - exponent));
+}
+
+/** So many decimals, thousands apart; a tie goes to the even digit, as Python has it. @param {number} x @param {number} decimals */
+function fixed(x, decimals) {
+  let shown = x.toFixed(decimals);
+  const tie = new RegExp(`^-?\\d+\\.\\d{${decimals}}50*$`).test(x.toFixed(100));  // a hundred digits are exact
+  if (tie && Number(shown.at(-1)) % 2) shown = (Number(shown) - Math.sign(x) * 10 ** -decimals).toFixed(decimals);
+  return shown.replace(/\B(?<!\.\d*)(?=(\d{3})+(?!\d))/g, ",");
 }
 
 /**
@@ -60,7 +67,7 @@ export function bounds(row, name) {
 
 /** @param {number | null | undefined} value entropy or surprisal: 5.0712 -> "5.07 bits" */
 export function bits(value) {
-  return value === null || value === undefined || Number.isNaN(value) ? "unknown" : `${value.toFixed(2)} bits`;
+  return value === null || value === undefined || Number.isNaN(value) ? "unknown" : `${fixed(value, 2)} bits`;
 }
 
 /** @param {number | null} effective 33.4 -> "about 33 effective choices" */

@@ -11,9 +11,7 @@ import { typed } from "./prose.js";
  * @param {{min?: number, max?: number, step?: number, width?: string, onchange?: (value: number) => void}} [options]
  */
 export function numberField(label, value, { min, max, step = 1, onchange = () => {} } = {}) {
-  const input = /** @type {HTMLInputElement} */ (h("input.figure", {
-    type: "number", value, min, max, step, onchange: () => input.reportValidity() && onchange(Number(input.value)),
-  }));
+  const input = h("input.figure", { type: "number", value, min, max, step, onchange: () => input.reportValidity() && onchange(Number(input.value)) });
   return { input, label: h("label", {}, h("span.small.soft", {}, label), input) };
 }
 
@@ -42,7 +40,7 @@ export function textField(label, value, { rows = 2, most, run, oninput = () => {
   const area = /** @type {HTMLTextAreaElement} */ (h("textarea.prompt", {
     rows, maxlength: most, spellcheck: "false", value, "aria-label": label,
     oninput: () => oninput(area.value),
-    onkeydown: (/** @type {KeyboardEvent} */ event) => {
+    onkeydown: (event) => {
       if (run && event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
         event.preventDefault();
         run();

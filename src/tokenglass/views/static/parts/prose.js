@@ -24,6 +24,16 @@ export function typed(/** @type {string} */ text) {
   return text.replace(UNSEEN, (found) => (found === "\n" ? "⏎\n" : `⟨U+${found.codePointAt(0)?.toString(16).toUpperCase().padStart(4, "0")}⟩`));
 }
 
+/**
+ * A text beside another: what both share is dim, the first token that differs stands out.
+ *
+ * @param {any[]} steps @param {number} at index of that token @param {(step: any, index: number) => string} told
+ * @param {boolean} [marks] false where the other has not come so far yet
+ */
+export function parted(steps, at, told, marks = true) {
+  return steps.map((step, index) => word(step.token, { class: index < at ? "same" : index === at && marks ? "parting" : "", title: told(step, index) }));
+}
+
 /** The last characters of a display text, whole tokens only. */
 export function ending(/** @type {string[]} */ tokens, /** @type {number} */ most) {
   let length = 0;

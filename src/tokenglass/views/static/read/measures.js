@@ -14,8 +14,8 @@ const EDGES = [0.5, 1, 2, 3.5, 5, 7, 10, 14];  // those of rampOfBits
 const BITS = ["0", ...EDGES].map((edge, shade) => ({ shade, label: shade < EDGES.length ? `${edge}–${EDGES[shade]}` : `${edge}+` }));
 const BANDS = { "1": [0, "1st"], "2-10": [2, "2–10"], "11-100": [4, "11–100"], "101-1000": [6, "101–1,000"], more: [8, "above"] };
 
-const known = (row, /** @type {() => number} */ shade) => (row.surprisal_bits === null ? null : shade());
-const said = (row, /** @type {() => string} */ words) => (row.surprisal_bits === null ? "not scored, nothing stands before it" : words());
+const known = (row, shade) => (row.surprisal_bits === null ? null : shade());
+const said = (row, words) => (row.surprisal_bits === null ? "not scored, nothing stands before it" : words());
 
 /** @type {Record<string, Measure>} */
 export const MEASURES = {
@@ -27,7 +27,7 @@ export const MEASURES = {
   },
   rank: {
     label: "rank",
-    ramp: (row) => known(row, () => /** @type {any} */ (BANDS)[row.band][0]),
+    ramp: (row) => known(row, () => (BANDS)[row.band][0]),
     told: (row) => said(row, () => `rank ${integer(row.rank)}`),
     classes: Object.values(BANDS).map(([shade, label]) => ({ shade: Number(shade), label: String(label) })),
   },

@@ -63,7 +63,7 @@ export class Read extends HTMLElement {
     this.#text.value = SAMPLE;
     this.#drawMeasures();
     const drop = h("div.drop", {
-      ondragover: (/** @type {Event} */ event) => { event.preventDefault(); drop.classList.add("over"); },
+      ondragover: (event) => { event.preventDefault(); drop.classList.add("over"); },
       ondragleave: () => drop.classList.remove("over"),
       ondrop: (event) => {
         event.preventDefault();
@@ -122,7 +122,7 @@ export class Read extends HTMLElement {
     this.#rows.push(...item.rows);
     this.#bar.value = item.n_done / Math.max(1, item.n_tokens);
     this.#run.say(`${integer(item.n_done)} of ${count(item.n_tokens, "token")}`);
-    this.#heat.append(...item.rows.map((row, /** @type {number} */ i) => this.#token(row, before + i)));
+    this.#heat.append(...item.rows.map((row, i) => this.#token(row, before + i)));
     this.#drawFacts();
     this.#drawLegend();
   }
@@ -152,7 +152,7 @@ export class Read extends HTMLElement {
     this.#measure = measure;
     did({ what: "shade", measure });
     const { ramp, told } = MEASURES[measure];
-    for (const each of /** @type {any} */ (this.#heat.children)) {
+    for (const each of (this.#heat.children)) {
       const row = this.#rows[Number(each.dataset.index)];
       const shade = ramp(row);
       if (shade === null) each.removeAttribute("data-ramp");
@@ -201,7 +201,6 @@ export class Read extends HTMLElement {
       button([glyphs(row), h("span.small.number.soft", {}, bits(row.surprisal_bits))], () => this.#ask(row.index, true), { class: "peak" })))));
   }
 
-  /** @param {any} event */
   #press(event) {
     const found = event.target.closest?.(".bit");
     if (!found || (event.type === "keydown" && event.key !== "Enter" && event.key !== " ")) return;
@@ -226,7 +225,7 @@ export class Read extends HTMLElement {
 
   #ask(/** @type {number} */ index, /** @type {boolean} */ focus) {
     this.#asked = index;
-    for (const each of /** @type {any} */ (this.#heat.children)) {
+    for (const each of (this.#heat.children)) {
       const here = Number(each.dataset.index) === index;
       each.classList.toggle("asked-for", here);
       each.setAttribute("aria-pressed", String(here));

@@ -5,7 +5,7 @@ import { button, fill, h, sheet } from "../lib/dom.js";
 import { count, percent, significant } from "../lib/figures.js";
 import { spoken } from "../lib/glyphs.js";
 import { choices, numberField, textField } from "../parts/fields.js";
-import { typed, word } from "../parts/prose.js";
+import { parted, typed } from "../parts/prose.js";
 import { Run } from "../parts/run.js";
 import { keywords } from "./keywords.js";
 import "../film/film.js";
@@ -34,7 +34,7 @@ export class Strategies extends HTMLElement {
   #length = numberField("tokens", LENGTH, { min: 1, max: 200 });
   #seed = numberField("seed", SEED, { min: 0 });
   #columns = h("div.racers", { role: "group", "aria-label": "what each strategy writes" });
-  #film = /** @type {any} */ (document.createElement("tg-film"));
+  #film = document.createElement("tg-film");
   #tabs = h("div");
   #settings = h("details.which");
 
@@ -108,8 +108,8 @@ export class Strategies extends HTMLElement {
 
   async #work(/** @type {AbortSignal} */ signal) {
     const known = this.app.info.strategies.map((each) => each.name);
-    const names = known.filter((/** @type {string} */ name) => this.#names.has(name) || name === "greedy");
-    this.#written = new Map(names.map((/** @type {string} */ name) => [name, { tokens: [], best: "", row: null }]));
+    const names = known.filter((name) => this.#names.has(name) || name === "greedy");
+    this.#written = new Map(names.map((name) => [name, { tokens: [], best: "", row: null }]));
     this.#draw();
     const started = performance.now();
     const config = { max_new_tokens: Number(this.#length.input.value), seed: Number(this.#seed.input.value) };
@@ -167,10 +167,8 @@ export class Strategies extends HTMLElement {
     }
     const greedy = this.#written.get("greedy")?.tokens ?? [];
     const same = name === "greedy" ? -1 : shared(found.tokens, greedy);
-    fill(text, found.tokens.map((step, index) => word(step.token, {
-      class: index < same ? "same" : index === same && same < greedy.length ? "parting" : "",
-      title: index === same && greedy[index] ? `${told(step)}; greedy took ${spoken(greedy[index])}` : told(step),
-    })));
+    fill(text, parted(found.tokens, same, (step, index) =>
+      (index === same && greedy[index] ? `${told(step)}; greedy took ${spoken(greedy[index])}` : told(step)), same < greedy.length));
   }
 }
 

@@ -51,9 +51,8 @@ export class Aligned {
   }
 }
 
-/** @param {any} found @param {any} block */
 function pair(found, block) {
-  const row = (/** @type {"a" | "b"} */ side) => h("span.duo-row", {}, joined(block[side].map((/** @type {number} */ i) => found[side].tokens[i]), (token) =>
+  const row = (side) => h("span.duo-row", {}, joined(block[side].map((i) => found[side].tokens[i]), (token) =>
     h("span.tile.of-token", { title: `token ${token.id}` }, glyphs(token), h("small", {}, token.id))));
   const alike = block.a.length === 1 && block.b.length === 1;
   return h("li.duo", { class: alike ? "alike" : "" }, row("a"), row("b"));

@@ -7,7 +7,7 @@ import { glyphs, hexBytes, joined, spoken } from "../lib/glyphs.js";
 /** @param {any} cut what `words` answers @returns {Node[]} */
 export function layers(cut) {
   if (!cut.words) return [h("div.token-row", {}, joined(cut.tokens, (token) => h("span.tile.of-token", { title: told(token) }, glyphs(token), h("small", {}, token.id))))];
-  const fact = (/** @type {number} */ n, /** @type {string} */ label, /** @type {string} */ meaning) =>
+  const fact = (n, label, meaning) =>
     h("p.fact", {}, h("b", {}, integer(n)), h("span", {}, label), h("span.meaning", {}, meaning));
   return [
     h("div.facts", {},
@@ -32,7 +32,7 @@ function blocks(cut) {
 
 /** @param {{start: number, end: number, word: any, tokens: any[], characters: any[]}} found */
 function block({ start, end, word, tokens, characters }) {
-  const place = (each, /** @type {number} */ row) => ({ "grid-column": `${each.span[0] - start + 1} / ${each.span[1] - start + 1}`, "grid-row": row });
+  const place = (each, row) => ({ "grid-column": `${each.span[0] - start + 1} / ${each.span[1] - start + 1}`, "grid-row": row });
   const name = tokens.map((token) => spoken(token)).join(", ");
   return h("li.block", { "aria-label": `${word ? spoken(word) : "outside words"}: ${name}`, style: { "--n": end - start } },
     word ? h("span.tile.of-word", { style: place(word, 1), "aria-hidden": "true" }, glyphs(word)) : null,

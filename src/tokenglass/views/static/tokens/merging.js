@@ -13,7 +13,7 @@ export class Merging {
   #at = 0;
   #changed;
   #words = h("div.row.merge-words", { role: "group", "aria-label": "words of the text" });
-  #range = /** @type {HTMLInputElement} */ (h("input", { type: "range", min: 0, "aria-label": "merges done", oninput: () => this.go(Number(this.#range.value)) }));
+  #range = h("input", { type: "range", min: 0, "aria-label": "merges done", oninput: () => this.go(Number(this.#range.value)) });
   #said = h("p.said", { "aria-live": "polite" });
   #pieces = h("div.pieces", { role: "group", "aria-label": "the pieces now" });
   #list = h("ol.merge-list");
@@ -45,7 +45,7 @@ export class Merging {
     this.#found = found;
     const length = (word) => word.merges?.length ?? -1;
     this.#stage.hidden = !found.words.length;
-    this.#choose(found.words.reduce((/** @type {number} */ best, word, /** @type {number} */ i) => (length(word) > length(found.words[best]) ? i : best), 0));
+    this.#choose(found.words.reduce((best, word, i) => (length(word) > length(found.words[best]) ? i : best), 0));
   }
 
   /** Show the pieces after so many merges. */
@@ -62,7 +62,7 @@ export class Merging {
   #choose(/** @type {number} */ word) {
     this.#word = word;
     this.#at = 0;
-    fill(this.#words, this.#found.words.map((each, /** @type {number} */ i) => button(glyphs(each), () => this.#choose(i), { "aria-pressed": String(i === word), "aria-label": spoken(each) })));
+    fill(this.#words, this.#found.words.map((each, i) => button(glyphs(each), () => this.#choose(i), { "aria-pressed": String(i === word), "aria-label": spoken(each) })));
     if (this.#found.words.length) this.#draw();
     this.#changed();
   }
@@ -79,7 +79,7 @@ export class Merging {
       class: next && (i === next.index || i === next.index + 1) ? "coming" : last && i === last.index ? "grown" : "",
     }, glyphs(piece))));
     fill(this.#said, this.#sentence(word, next));
-    fill(this.#list, merges.map((merge, /** @type {number} */ i) => h("li", { class: i < this.#at ? "" : "later" },
+    fill(this.#list, merges.map((merge, i) => h("li", { class: i < this.#at ? "" : "later" },
       button([glyphs(merge.left), " + ", glyphs(merge.right), " → ", glyphs(merge), h("span.small.soft.number", {}, this.#rank(merge))], () => this.go(i + 1), { class: "plain", "aria-current": i === this.#at - 1 ? "step" : null }))));
   }
 
@@ -87,7 +87,6 @@ export class Merging {
     return this.#found.order === "place" ? `no. ${integer(merge.rank)}` : `score ${merge.rank}`;
   }
 
-  /** @param {any} word @param {any} next */
   #sentence(word, next) {
     if (word.merges === null) return "This word is itself a token and is taken at once: nothing is merged.";
     if (next) return [`${count(word.symbols.length - this.#at, "piece")}. Next on the list: `, glyphs(next.left), " + ", glyphs(next.right), ` (${this.#rank(next)}).`];

@@ -15,7 +15,7 @@ export class Training {
   #ask;
   #compare;
   #text = textField("text to train on", SAMPLE, { rows: 4 });
-  #size = /** @type {HTMLInputElement} */ (h("input", { type: "range", min: BYTES, max: 600, value: 300, step: 1, "aria-label": "tokens of the vocabulary", oninput: () => this.#drawSize() }));
+  #size = h("input", { type: "range", min: BYTES, max: 600, value: 300, step: 1, "aria-label": "tokens of the vocabulary", oninput: () => this.#drawSize() });
   #said = h("output.number");
   #found = h("div.stack");
   #run = new Run({ go: "train twice" }, () => this.#work());
@@ -50,7 +50,7 @@ export class Training {
 
   async #work() {
     const found = await this.#ask(this.params);
-    const print = (/** @type {string} */ sha) => h("code", {}, sha.slice(0, 16));
+    const print = (sha) => h("code", {}, sha.slice(0, 16));
     fill(this.#found,
       h("div.twins", {},
         h("div.panel", {}, h("span.small.soft", {}, "first training"), print(found.sha256[0])),
