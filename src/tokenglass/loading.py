@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from tokenglass.files.layout import ModelFiles
     from tokenglass.model import Model
     from tokenglass.tokenizer import Tokenizer
+    from tokenglass.types import EngineInfo
 
 EngineName = Literal["onnx", "hf", "server"]
 Precision = Literal["exact", "fast"]
 Dtype = Literal["float32", "bfloat16", "float16", "auto"]
 ENGINES = ("onnx", "hf", "server")
+DTYPES = ("float32", "bfloat16", "float16", "auto")
 
 
 def load(
@@ -103,7 +105,7 @@ def _check_arguments(
         )
     if engine == "onnx" and (dtype is not None or device is not None):
         raise ValueError("dtype and device belong to engine='hf'; leave them out, or take that engine")
-    if dtype not in (None, "float32", "bfloat16", "float16", "auto"):
+    if dtype not in (None, *DTYPES):
         raise ValueError(f"dtype must be 'float32', 'bfloat16', 'float16' or 'auto', got {dtype!r}")
     if device is not None and not isinstance(device, str):
         raise TypeError(f"device must be a name such as 'cpu' or 'cuda:0', got {device!r}")
@@ -168,6 +170,13 @@ def load_tokenizer(
 
     local = tokenizer_source(source, revision=revision)
     return tokenizers.load_tokenizer(local, add_prefix_space=add_prefix_space)
+
+
+def as_recorded(info: EngineInfo) -> dict[str, Any]:
+    """Keywords of `load` under which a model runs as in a record: its engine, and its precision or dtype."""
+    if info.engine == "hf":
+        return {"engine": "hf", "dtype": info.precision if info.precision in DTYPES else "float32"}
+    return {"precision": "fast" if info.precision == "fast" else "exact"}
 
 
 def _load_gguf(

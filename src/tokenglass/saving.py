@@ -235,12 +235,12 @@ def _weights(info: EngineInfo) -> str:
 def _cached(path: str | Path) -> Model:
     """A model that lies here, by the checksum of its weights; a name in a file never loads anything."""
     from tokenglass import models, traces
-    from tokenglass.loading import load
+    from tokenglass.loading import as_recorded, load
 
     recorded = traces.read(path).header.model
     for row in models.listing():
         if row.present and row.sha256 and row.sha256 == recorded.sha256:
-            return load(row.name, precision="fast" if recorded.precision == "fast" else "exact")
+            return load(row.name, **as_recorded(recorded))
     raise TraceError(
         f"the model of this trace, {_weights(recorded)}, is not in the cache; "
         "give it: open_session(path, model=...)"

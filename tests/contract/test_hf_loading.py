@@ -105,6 +105,31 @@ def test_a_device_that_is_not_there(folders: Any) -> None:
         tg.load(folders["llama"][0], device="cuda")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_session_is_opened_with_the_engine_that_wrote_it(
+    folders: Any, dtype: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the checksum of its weights; the file only chooses among this program's own engines."""
+    from tokenglass import models
+
+    folder = folders["opt"][0]
+    with tg.load(folder, dtype=dtype) as model:
+        session = model.session("hehe")
+        session.step(4)
+        session.save(tmp_path / "trace")
+        session.close()
+        row = models.ModelRow(str(folder), "added", folder, 0, "", True, model.info.sha256)
+    monkeypatch.setattr(models, "listing", lambda: [row])
+    opened = tg.open_session(tmp_path / "trace")
+    assert (opened.model.info.engine, opened.model.info.precision) == (
+        model.info.engine,
+        model.info.precision,
+    )
+    assert opened.ids == session.ids
+    opened.step(2)
+    opened.close()
+
+
 def test_dtypes(folders: Any, tmp_path: Path) -> None:
     """bfloat16 keeps 8 bits: a few hundredths on logits of about 5, never none. "auto" is the stored one."""
     folder, theirs = folders["llama"]

@@ -85,6 +85,7 @@ def recorded_model(trace: Trace, name: str | None) -> Model:
     """
     import tokenglass as tg
     from tokenglass import models
+    from tokenglass.loading import as_recorded
 
     recorded = trace.header.model
     if name is None:
@@ -93,7 +94,7 @@ def recorded_model(trace: Trace, name: str | None) -> Model:
     if name is None:
         wrote = _weights(recorded)
         raise TraceError(f"the model that wrote {trace.name}, {wrote}, is not here; give it with -m NAME")
-    return tg.load(name, precision="fast" if recorded.precision == "fast" else "exact")
+    return tg.load(name, **as_recorded(recorded))
 
 
 def _weights(info: EngineInfo) -> str:
