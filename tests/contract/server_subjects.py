@@ -19,8 +19,8 @@ from tokenglass.connecting import connect
 from tokenglass.engines.base import Engine
 from tokenglass.errors import MissingDependency, ModelNotFound
 
-# Int8 activations against float32 on 4-bit weights: measured over 40 positions, the largest difference of a
-# log-probability among the best 50 was 0.5, the mean 0.1.
+# Activations are rounded to int8 there. Measured on texts of English: among the best 50 of a position, the
+# largest difference of a log-probability was 0.84, and the mean KL divergence over them 0.011.
 QUANTISED = 1.0
 
 
