@@ -292,7 +292,7 @@ class Model:
         """The stages in force under a configuration, in order, with where each value came from.
 
         Raises:
-            TypeError, ValueError: an unknown keyword; a value outside its interval, or one that excludes another.
+            TypeError, ValueError: an unknown keyword, a value outside its interval, or two that exclude.
         """
         return self.plan(config, (self.info.bos_id or 0,)).describe()
 

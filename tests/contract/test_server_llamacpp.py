@@ -1,4 +1,4 @@
-"""A real llama.cpp server over SmolLM2: the numbers of the native engine, its own tokenizer, crashes, its end."""
+"""A real llama.cpp server over SmolLM2: the native engine's numbers, its tokenizer, crashes, its end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,11 @@ from tokenglass.numbers import log_softmax
 pytest.importorskip("httpx")
 
 PROMPTS = ("Once upon a time, generative models", "The capital of France is")
-MORE = ("In the beginning of the last century, people", "def main():\n    ", "Tomorrow we will walk across the")
+MORE = (
+    "In the beginning of the last century, people",
+    "def main():\n    ",
+    "Tomorrow we will walk across the",
+)
 N = 100 if FULL else 10
 BEST = 50
 
@@ -120,7 +124,7 @@ def test_what_it_can_do_is_data(served: Any) -> None:
 
 
 def test_forced_tokens_go_as_ids(served: Any, smollm2: Any) -> None:
-    """A token that no text is cut into: "Par" + "is" is not " Paris", and the server reads what was forced."""
+    """Tokens that no text is cut into: " Par" + "is" is not " Paris"; the server reads what was forced."""
     session = served.session("The capital of France is")
     for token_id in (smollm2.tokenizer.find(" Par"), smollm2.tokenizer.find("is")):
         session.step(token=token_id)
@@ -133,7 +137,9 @@ def test_forced_tokens_go_as_ids(served: Any, smollm2: Any) -> None:
 def test_unlisted_is_unknown_and_bounded(served: Any, smollm2: Any) -> None:
     table, whole = served.next_tokens(PROMPTS[1]), smollm2.next_tokens(PROMPTS[1])
     least, most = table.entropy_bounds
-    assert table.entropy_bits is None and least - 0.2 <= whole.entropy_bits <= most + 0.2  # quantised activations
+    assert (
+        table.entropy_bits is None and least - 0.2 <= whole.entropy_bits <= most + 0.2
+    )  # quantised activations
     far = int(np.argmin(whole.logits))
     row = table.lookup(far)
     assert row.p is row.rank is row.logit is None and row.p_at_most == table.listing.p_at_most
@@ -201,3 +207,12 @@ def test_loading_a_file_behind_a_server(smollm2_files: Any) -> None:
             model.generate(PROMPTS[1], repetition_penalty=1.2)
         assert closed.is_running
     assert not closed.is_running
+
+
+def test_half_a_character_is_told_like_any_token(served: Any, smollm2: Any) -> None:
+    """Left to itself llama.cpp's server says nothing where it draws one; here the best token is one."""
+    text = "日本日本日本日"
+    ids = [*smollm2.tokenize(text).ids, smollm2.tokenize("本").ids[0]]  # the first bytes of a character
+    best = served.next_tokens(ids, n=1).rows[0]
+    assert best.token.bytes.decode("utf-8", "replace").count("\ufffd")
+    assert best.id == smollm2.next_tokens(ids, n=1).rows[0].id
