@@ -135,7 +135,7 @@ def _own_tokenizer(line: Transport, probed: Probed) -> tuple[Tokenizer, Callable
             f"the server at {safe_line(line.address.root)} does not say how its model cuts text; name the "
             'tokenizer: tg.load(address, tokenizer="folder or hub id"), or --tokenizer'
         )
-    scheme = PeerScheme(line, probed.vocab_size)
+    scheme = PeerScheme(line, probed.peer, probed.vocab_size)
     scheme.learn(probed.first)
     roles = scheme.specials(probed.specials)
     own = Tokenizer(scheme, name=safe_line(probed.model), roles=roles, chat_template=probed.chat_template)

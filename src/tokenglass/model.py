@@ -282,7 +282,7 @@ class Model(Explorable):
         """The stages in force under a configuration, in order, with where each value came from.
 
         Raises:
-            TypeError, ValueError: an unknown keyword; a value outside its interval, or excluded by others.
+            TypeError, ValueError: an unknown keyword, a value outside its interval, or two that exclude.
         """
         return self.plan(config, (self.info.bos_id or 0,)).describe()
 

@@ -56,8 +56,11 @@ NEOX_NAMES = {
 }
 
 
-def write(kind: str, path: Path, dtype: str, seed: int = 0) -> Any:
-    """Write a seeded model whose matrices are stored as `dtype`; returns transformers' over those values."""
+def write(kind: str, path: Path, dtype: str, seed: int = 0, *, vocabulary: bool = False) -> Any:
+    """Write a seeded model whose matrices are stored as `dtype`; returns transformers' over those values.
+
+    With `vocabulary`, a token for each byte but two, so that llama.cpp's server opens it too.
+    """
     import gguf
     import torch
     import transformers
@@ -68,6 +71,8 @@ def write(kind: str, path: Path, dtype: str, seed: int = 0) -> Any:
     architecture = ARCHITECTURES[kind]
     writer = gguf.GGUFWriter(path, architecture)
     _metadata(writer, architecture, config)
+    if vocabulary:
+        _byte_vocabulary(gguf, writer, config)
     rng = np.random.default_rng(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -119,6 +124,23 @@ def _metadata(writer: Any, architecture: str, config: Any) -> None:
     if architecture == "qwen3":
         writer.add_key_length(64)
         writer.add_value_length(64)
+
+
+def _byte_vocabulary(gguf: Any, writer: Any, config: Any) -> None:
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    names = sorted(ByteLevel.alphabet())
+    controls = {config.bos_token_id: "<s>", config.eos_token_id: "</s>"}
+    kinds = [gguf.TokenType.CONTROL if i in controls else gguf.TokenType.NORMAL for i in range(len(names))]
+    writer.add_vocab_size(len(names))
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list([controls.get(i, name) for i, name in enumerate(names)])
+    writer.add_token_types([int(kind) for kind in kinds])
+    writer.add_token_merges([f"{names[100]} {names[101]}"])
+    writer.add_bos_token_id(config.bos_token_id)
+    writer.add_eos_token_id(config.eos_token_id)
+    writer.add_add_bos_token(False)
 
 
 def _stored(gguf: Any, rows: np.ndarray, dtype: str, rng: Any, plain: bool) -> tuple[np.ndarray, Any, Any]:

@@ -17,6 +17,7 @@ from tokenglass.engines.server.answers import Entry
 from tokenglass.engines.server.transport import JsonDict, Transport
 
 Ids = Sequence[int]
+_SURELY = 1e6  # far above any logit
 _NAMED_BY_ID = re.compile(r"token_id:([0-9]{1,10})")
 
 
@@ -45,9 +46,17 @@ class Peer(Protocol):
 
 @dataclass(frozen=True)
 class LlamaCpp:
-    """llama.cpp's own `/completion`: ids in, ids and bytes out, from the raw logits, any number of tokens."""
+    """llama.cpp's own `/completion`: ids in, ids and bytes out, from the raw logits, any number of tokens.
+
+    It tells nothing about a step at which it draws half a character, whose text it holds back. So it is made
+    to draw a whole one: a bias moves the draw and not the probabilities, which are those before any stage.
+
+    Attributes:
+        whole: id of a token that is whole characters; None leaves the draw to the server.
+    """
 
     kind: str = "llama.cpp"
+    whole: int | None = None
 
     def likeliest(self, line: Transport, ids: Ids, n: int, **more: Any) -> list[Entry]:
         """See `Peer`."""
@@ -59,6 +68,7 @@ class LlamaCpp:
             "cache_prompt": True,
             "temperature": 0.0,
             "samplers": ["temperature"],
+            **({} if self.whole is None else {"logit_bias": [[self.whole, _SURELY]]}),
             **more,
         }
         answer = line.ask("/completion", question)

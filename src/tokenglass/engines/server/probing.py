@@ -260,7 +260,7 @@ def _probed_llama(line: Transport, model: str, card: JsonDict, properties: JsonD
     context = settings.get("n_ctx") if isinstance(settings, dict) else None
     texts = {role: properties.get(f"{role}_token") for role in ("bos", "eos")}
     template = properties.get("chat_template")
-    peer = LlamaCpp()
+    peer = LlamaCpp(whole=_whole_token(line))
     return _probed(
         line,
         peer,
@@ -273,6 +273,15 @@ def _probed_llama(line: Transport, model: str, card: JsonDict, properties: JsonD
         specials={role: text for role, text in texts.items() if isinstance(text, str) and text},
         chat_template=template if isinstance(template, str) and template else None,
     )
+
+
+def _whole_token(line: Transport) -> int | None:
+    """A token that is whole characters: one that a plain text is cut into."""
+    answer = line.ask("/tokenize", {"content": "a", "add_special": False, "with_pieces": True})
+    for each in answers.member(answer, "tokens"):
+        if isinstance(answers.member(each, "piece"), str):
+            return answers.whole(answers.member(each, "id"))
+    return None
 
 
 def _count(value: Any) -> int | None:

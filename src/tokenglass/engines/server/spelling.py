@@ -12,7 +12,7 @@ from typing import NoReturn
 
 from tokenglass.engines.server import answers
 from tokenglass.engines.server.answers import Entry
-from tokenglass.engines.server.peers import LlamaCpp
+from tokenglass.engines.server.peers import Peer
 from tokenglass.engines.server.transport import Transport
 from tokenglass.errors import Unsupported
 from tokenglass.types import Kind
@@ -26,6 +26,7 @@ class PeerScheme:
 
     Args:
         line: to a llama.cpp server.
+        peer: how to talk with it.
         vocab_size: number of ids.
     """
 
@@ -34,7 +35,8 @@ class PeerScheme:
     prefix_space = False
     lossless = False  # nothing promises it; each token's bytes and span show what was kept
 
-    def __init__(self, line: Transport, vocab_size: int) -> None:
+    def __init__(self, line: Transport, peer: Peer, vocab_size: int) -> None:
+        self._peer = peer
         self.size = vocab_size
         self.special_ids: frozenset[int] = frozenset()
         self._line = line
@@ -124,7 +126,7 @@ class PeerScheme:
         with self._lock:
             if self._is_whole:
                 return
-            self.learn(LlamaCpp().likeliest(self._line, (1,), self.size))
+            self.learn(self._peer.likeliest(self._line, (1,), self.size))
             self._is_whole = True
 
     def named(self, text: str) -> Iterator[int]:
