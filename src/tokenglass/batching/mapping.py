@@ -102,10 +102,10 @@ def outcomes(
     if model.info.engine == REMOTE:
         yield from _at_once(model, task, requests, finish)
         return
-    from tokenglass.model import Model
+    from tokenglass.batching.plans import Planner
 
     gathering = Gathering(model.engine)
-    shared = Model(gathering, model.tokenizer, model.generation_defaults)
+    shared = Planner(gathering, model.tokenizer, model.generation_defaults)
     known: dict[int, tuple[int, ...]] = {}
     for i, request in enumerate(requests):
         ids = _ids(model, task, request)

@@ -89,14 +89,14 @@ def run_part(
     """
     if isinstance(model.engine, Batches):
         model.engine.begin_batch()
-    rows = [_begun(record) for record in records]
+    rows, draws = [_begun(record) for record in records], _draws(model, batch)
     requests: list[Request] = []
     places: list[int] = []
     for place, record in enumerate(records):
         try:
             if record.error:
                 raise ValueError(record.error)
-            requests.append(_request(batch, record))
+            requests.append(_request(batch, record, draws))
             places.append(place)
         except (ValueError, TypeError, errors.TokenglassError) as error:
             rows[place]["error"] = _utf8(said(error))
@@ -128,7 +128,16 @@ def _begun(record: Record) -> Row:
     return {"row": record.row, "id": _utf8(record.id), "prompt": None if prompt is None else _utf8(text)}
 
 
-def _request(batch: Batch, record: Record) -> Request:
+def _draws(model: Model, batch: Batch) -> bool:
+    """Whether the keywords of all rows ask for luck; a row's own may all the same."""
+    if batch.task.name not in ("next", "generate"):
+        return batch.task.configured
+    own = batch.task.own | {"chat_template_kwargs"}
+    config = {name: value for name, value in batch.keywords.items() if name not in own}
+    return model.plan(config, (model.info.bos_id or 0,)).config.seed is not None
+
+
+def _request(batch: Batch, record: Record, draws: bool) -> Request:
     if record.body is not None:
         prompt, own = openai.request(record.body, record.url)
     else:
@@ -136,7 +145,7 @@ def _request(batch: Batch, record: Record) -> Request:
         if batch.chat and isinstance(prompt, str):
             prompt = [{"role": "user", "content": prompt}]
     keywords = {**batch.keywords, **own}
-    if batch.task.configured and keywords.get("seed") is None:
+    if batch.task.configured and (draws or own) and keywords.get("seed") is None:
         keywords["seed"] = seed_of(batch.seed, record.row)
     return Request(prompt, keywords)
 
