@@ -18,11 +18,16 @@ import nbformat
 from tests.doc_blocks import ROOT
 
 START_SECONDS = 120.0
+PATIENCE_MS = 180_000  # a busy machine takes its time to start a kernel
+PROMPT_MOVED = """([index, before]) => {
+  const shown = document.querySelectorAll(".jp-Cell")[index].querySelector(".jp-InputPrompt");
+  return shown.innerText !== before && /\\d/.test(shown.innerText);
+}"""
 
 
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[tuple[str, str]]:
-    """A server over a folder: its address and its token. Settings, data and runtime files stay in the folder."""
+    """A server over a folder: its address and its token. Settings and runtime files stay in the folder."""
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port = found.getsockname()[1]
@@ -83,13 +88,27 @@ class Book:
         self.dialogs: list[str] = []
         self.foreign: list[str] = []
         self.errors: list[str] = []
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.on("dialog", self._dialog)
         page.on("request", self._request)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.goto(f"{address}/lab/tree/{name}?token={token}&reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
-        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status=idle]", state="attached")
+        self._wait_for_kernel()
+
+    def _wait_for_kernel(self) -> None:
+        """A cell that is executed before the page is connected to its kernel is never executed."""
+        for _ in range(PATIENCE_MS // 500):
+            self.page.wait_for_timeout(500)
+            if any(k["execution_state"] == "idle" and k["connections"] for k in self._kernels()):
+                break
+        self.page.locator("#jp-bottom-panel, #jp-main-statusbar").get_by_text("| Idle").first.wait_for()
+
+    def _kernels(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.page.request.get(
+            f"{self.address}/api/kernels", headers={"Authorization": f"token {self.token}"}
+        ).json()
+        return found
 
     def _dialog(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)
@@ -105,18 +124,12 @@ class Book:
         before = cell.locator(".jp-InputPrompt").first.inner_text()
         cell.locator(".cm-content").click()
         self.page.keyboard.press("Shift+Enter")
-        self.page.wait_for_function(
-            """([index, before]) => {
-              const shown = document.querySelectorAll(".jp-Cell")[index].querySelector(".jp-InputPrompt").innerText;
-              return shown !== before && /\\d/.test(shown);
-            }""",
-            arg=[index, before],
-        )
+        self.page.wait_for_function(PROMPT_MOVED, arg=[index, before])
         return str(cell.locator(".jp-OutputArea").inner_text())
 
     def kernel(self, action: str) -> None:
         """Interrupt or restart the kernel, as the menu does."""
         headers = {"Authorization": f"token {self.token}"}
-        (kernel,) = self.page.request.get(f"{self.address}/api/kernels", headers=headers).json()
+        (kernel,) = self._kernels()
         done = self.page.request.post(f"{self.address}/api/kernels/{kernel['id']}/{action}", headers=headers)
         assert done.ok, done.status
