@@ -410,6 +410,28 @@ def test_every_step_is_recognised_by_its_deed(page: Any, title: str) -> None:
 # --------------------------------------------------------------------------------------------- everywhere
 
 
+def test_the_focus_stays_where_keys_put_it(page: Any) -> None:
+    """What is drawn again while it has the focus has it still: choices by arrow keys, words, answers."""
+    view = go(page, "tokens")
+    view.locator("input[value=layers]").focus()
+    for value in ("merges", "align", "train"):
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.value") == value
+    view.locator("input[value=merges]").focus()
+    page.keyboard.press(" ")
+    view.locator(".merge-words button").nth(3).focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.key") == "3"
+    assert view.locator(".merge-words button").nth(3).get_attribute("aria-pressed") == "true"
+    go(page, "strategies").locator("input[value=film]").focus()
+    page.keyboard.press(" ")
+    menu = page.locator("tg-film select")
+    menu.focus()
+    page.keyboard.press("ArrowDown")
+    page.locator("tg-film input[data-key=groups]").wait_for()
+    assert menu.evaluate("(menu) => menu === document.activeElement")
+
+
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")])
 def test_axe_finds_nothing_serious_and_nothing_is_cut_off(
     browser: Any, site: Site, size: tuple[int, int], scheme: str

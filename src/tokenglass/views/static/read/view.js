@@ -152,7 +152,7 @@ export class Read extends HTMLElement {
     this.#measure = measure;
     did({ what: "shade", measure });
     const { ramp, told } = MEASURES[measure];
-    for (const each of (this.#heat.children)) {
+    for (const each of this.#heat.children) {
       const row = this.#rows[Number(each.dataset.index)];
       const shade = ramp(row);
       if (shade === null) each.removeAttribute("data-ramp");
@@ -225,7 +225,7 @@ export class Read extends HTMLElement {
 
   #ask(/** @type {number} */ index, /** @type {boolean} */ focus) {
     this.#asked = index;
-    for (const each of (this.#heat.children)) {
+    for (const each of this.#heat.children) {
       const here = Number(each.dataset.index) === index;
       each.classList.toggle("asked-for", here);
       each.setAttribute("aria-pressed", String(here));
