@@ -202,7 +202,7 @@ def test_a_comparison_shows_the_librarys_numbers(page: Any, model: Model) -> Non
     run(view.get_by_label("prompt B"), b)
     view.locator(".parties p.small", has_text=b).wait_for()
     end = tg.compare(a, b, model=model, max_new_tokens=12, n=12).prompt_end
-    numbers = view.locator(".distance b").all_inner_texts()
+    numbers = view.locator(".answer .fact b").all_inner_texts()
     assert numbers[0] == f"{100 * end.tv:.1f} %" and numbers[1] == f"{end.js_bits:.2f} bits"
     assert numbers[2] == f"{end.kl_ab_bits:.2f} bits / {end.kl_ba_bits:.2f} bits"
     tokens = view.locator(".shifts tbody th").all_inner_texts()

@@ -12,7 +12,6 @@ export class Lessons extends HTMLElement {
   /** @type {Progress} */
   #progress = (null);
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     return [{ key: "1-9", shown: "1–6", label: "begin a chapter", foot: true, run: (event) => CHAPTERS[Number(event.key) - 1] && this.#begin(CHAPTERS[Number(event.key) - 1]) },
       { key: "t", label: "the tour", foot: true, run: () => this.#begin(TOUR) }];

@@ -65,3 +65,8 @@ export function choices(label, options, chosen, onchange) {
 }
 
 let made = 0;
+
+/** A number that stands out, with what it is and what that means. */
+export function fact(value, label, meaning = null) {
+  return h("div.fact", {}, h("b", {}, value), h("span", {}, label), meaning && h("span.meaning", {}, meaning));
+}

@@ -28,7 +28,6 @@ export class Merging {
       this.#said, this.#pieces, this.#list);
   }
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     const some = () => Boolean(this.#merges.length);
     return [
