@@ -202,7 +202,7 @@ def test_a_comparison_shows_the_librarys_numbers(page: Any, model: Model) -> Non
     run(view.get_by_label("prompt B"), b)
     view.locator(".parties p.small", has_text=b).wait_for()
     end = tg.compare(a, b, model=model, max_new_tokens=12, n=12).prompt_end
-    numbers = view.locator(".distance b").all_inner_texts()
+    numbers = view.locator(".answer .fact b").all_inner_texts()
     assert numbers[0] == f"{100 * end.tv:.1f} %" and numbers[1] == f"{end.js_bits:.2f} bits"
     assert numbers[2] == f"{end.kl_ab_bits:.2f} bits / {end.kl_ba_bits:.2f} bits"
     tokens = view.locator(".shifts tbody th").all_inner_texts()
@@ -408,6 +408,28 @@ def test_every_step_is_recognised_by_its_deed(page: Any, title: str) -> None:
 
 
 # --------------------------------------------------------------------------------------------- everywhere
+
+
+def test_the_focus_stays_where_keys_put_it(page: Any) -> None:
+    """What is drawn again while it has the focus has it still: choices by arrow keys, words, answers."""
+    view = go(page, "tokens")
+    view.locator("input[value=layers]").focus()
+    for value in ("merges", "align", "train"):
+        page.keyboard.press("ArrowRight")
+        assert page.evaluate("document.activeElement.value") == value
+    view.locator("input[value=merges]").focus()
+    page.keyboard.press(" ")
+    view.locator(".merge-words button").nth(3).focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.key") == "3"
+    assert view.locator(".merge-words button").nth(3).get_attribute("aria-pressed") == "true"
+    go(page, "strategies").locator("input[value=film]").focus()
+    page.keyboard.press(" ")
+    menu = page.locator("tg-film select")
+    menu.focus()
+    page.keyboard.press("ArrowDown")
+    page.locator("tg-film input[data-key=groups]").wait_for()
+    assert menu.evaluate("(menu) => menu === document.activeElement")
 
 
 @pytest.mark.parametrize(("size", "scheme"), [(WIDE, "light"), (PHONE, "dark")])

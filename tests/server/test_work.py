@@ -73,32 +73,23 @@ def observed(over: Workbench, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple
 
 
 def test_turns_go_round() -> None:
-    """Three that always want: each gets every third turn, however eager."""
-    turnstile, order = Turnstile(), list[str]()
-    start = threading.Barrier(3)
+    """Three that always want, each queued again before a turn ends: any three turns are one of each."""
+    turnstile, order, left = Turnstile(), list[str](), dict.fromkeys("abc", 30)
 
     def eager(name: str) -> None:
-        own = Work()
+        while left[name]:
+            with turnstile.turn():
+                until(lambda: len(turnstile._waiting) == sum(n > 0 for n in left.values()) - 1)
+                left[name] -= 1
+                order.append(name)
 
-        def turns() -> None:
-            start.wait()
-            for _ in range(30):
-                with turnstile.turn():
-                    order.append(name)
-                    time.sleep(0.002)  # so that all others are back in the queue
-
-        own.run(turns)
-
-    threads = [threading.Thread(target=eager, args=(name,)) for name in "abc"]
+    threads = [threading.Thread(target=Work().run, args=(eager, name)) for name in "abc"]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(PATIENCE)
-    middle = order[6:-6]
-    assert len(order) == 90
-    for place in range(0, len(middle) - 3):
-        assert len(set(middle[place : place + 3])) >= 2, order
-    assert all(middle.count(name) >= len(middle) / 3 - 3 for name in "abc")
+    rounds = [order[place : place + 3] for place in range(0, 90, 3)]
+    assert len(order) == 90 and [sorted(each) for each in rounds] == [["a", "b", "c"]] * 30
 
 
 def test_a_new_request_goes_before_those_that_were_served() -> None:

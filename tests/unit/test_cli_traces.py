@@ -238,6 +238,7 @@ def test_views_of_a_replay(trace: Path) -> None:
         ("x.dot", b"digraph"),
         ("x.svg", b"<svg"),
         ("x.md", b""),
+        ("x.HTML", b"<!doctype html>"),
     ],
 )
 def test_export_goes_by_the_ending(
@@ -280,6 +281,7 @@ def test_export_of_another_programs_response(command: Any, tmp_path: Path) -> No
     assert {row["distribution"] for row in rows} == {"unknown"}
     assert float(rows[0]["missing_p"]) == pytest.approx(0.17034, abs=1e-5)
     assert command("export", source, "-o", tmp_path / "x.svg")[0] == 2
+    assert command("export", source, "-o", tmp_path / "x.html")[0] == 2
 
 
 # ----------------------------------------------------------------------------------------------- bad files
@@ -323,6 +325,7 @@ def test_paths_that_lead_nowhere(command: Any, trace: Path, tmp_path: Path) -> N
     code, _, err = command("export", trace, "-o", trace)
     assert code == 2 and "must end in" not in err and traces.read(trace).nodes
     assert command("export", trace, "-o", tmp_path / "x.svg", "--candidates")[0] == 2
+    assert command("export", trace, "-o", tmp_path / "x.html", "--candidates")[0] == 2
 
 
 def test_a_torn_end_is_left_out_and_said(command: Any, trace: Path, tmp_path: Path) -> None:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import webbrowser
 from argparse import Namespace
+from threading import Thread
 
 from tokenglass.cli.outcome import OK
 from tokenglass.cli.screen import Screen, note, print_json
 from tokenglass.text import safe_line
-from tokenglass.views.blocks import Line
 
 
 def run(given: Namespace) -> int:
     """Load the models, then serve until a signal comes."""
     import tokenglass as tg
-    from tokenglass.server.running import Address, is_loopback, listening, serve
+    from tokenglass.server.running import Address, is_loopback, listening, require_packages, serve
     from tokenglass.workbench import Workbench
 
+    require_packages()
     names = list(dict.fromkeys(given.model or ["smollm2"]))
     if not is_loopback(given.host):
         note(
@@ -29,11 +31,9 @@ def run(given: Namespace) -> int:
         if given.json:
             print_json({"url": address.url, "host": address.host, "port": address.port, "models": names})
         else:
-            Screen().show([Line(address.url), Line("Ctrl-C ends it", "facts")])
+            Screen().write(f"{address.url}\nCtrl-C ends it\n")  # an address is never broken in two
         if given.open:
-            import webbrowser
-
-            webbrowser.open(address.url)
+            Thread(target=webbrowser.open, args=(address.url,), daemon=True).start()  # some wait for theirs
 
     bench = Workbench(models[0], dict(zip(names, models, strict=True)), look_ahead=True)
     serve(bench, listener, given.host, ready)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tokenglass import config as configuration
-from tokenglass.text import safe_text
+from tokenglass.errors import Unsupported
+from tokenglass.text import safe_line, safe_text
 from tokenglass.types import Chain, EngineInfo, Node, Shown, Step, Tree, Vocabulary
 from tokenglass.version import __version__
 from tokenglass.views.handout import KEPT, page, written_reading
@@ -56,6 +57,9 @@ class Recording:
 
     def page(self) -> str:
         """The file."""
+        if "logits" not in self.info.capabilities:
+            what = f"a hand-out of {safe_line(self.info.name)}"
+            raise Unsupported(what, "it gives no numbers over the full vocabulary")
         last = self.here.step
         shown: list[Shown] = [self.tree, *([] if last is None else [last])]
         title = f"{safe_text(self.prompt_text[:60])} · {safe_text(self.info.name)} · tokenglass"

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from tokenglass.errors import MissingDependency
 from tokenglass.server import bodies, openapi
 from tokenglass.server.answers import DEFECT, ENDED, answer_of, full, json_answer
 from tokenglass.server.events import Events, watching
@@ -24,14 +23,9 @@ def application(bench: Workbench, *, token: str, hosts: list[str], works: Works 
         token: the secret of this run.
         hosts: "name:port" by which it may be called.
         works: the requests at work; its own where None.
-
-    Raises:
-        MissingDependency: FastAPI is not installed.
     """
-    try:
-        from fastapi import FastAPI
-    except ImportError:
-        raise MissingDependency("the page", "pip install 'tokenglass[web]'") from None
+    from fastapi import FastAPI
+
     works = works or Works()
 
     @asynccontextmanager

@@ -8,6 +8,7 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 from tokenglass.errors import MissingDependency
@@ -87,6 +88,16 @@ def listening(host: str, port: int) -> socket.socket:
     return found
 
 
+def require_packages() -> None:
+    """Say what is missing before anything is loaded.
+
+    Raises:
+        MissingDependency: uvicorn or FastAPI is not installed.
+    """
+    if not all(find_spec(name) for name in ("fastapi", "uvicorn")):
+        raise MissingDependency("the page", "pip install 'tokenglass[web]'")
+
+
 def serve(bench: Workbench, listener: socket.socket, host: str, ready: Callable[[Address], None]) -> None:
     """Serve until a signal comes; see `server`."""
     server(bench, listener, host, ready).run(sockets=[listener])
@@ -104,10 +115,9 @@ def server(bench: Workbench, listener: socket.socket, host: str, ready: Callable
     Raises:
         MissingDependency: uvicorn or FastAPI is not installed.
     """
-    try:
-        import uvicorn
-    except ImportError:
-        raise MissingDependency("the page", "pip install 'tokenglass[web]'") from None
+    require_packages()
+    import uvicorn
+
     address = Address(host, listener.getsockname()[1], secrets.token_urlsafe(24))
     works = Works()
 

@@ -36,7 +36,8 @@ class Workbench:
 
         for name in _MODULES:  # each puts its operations on the list
             import_module(f"tokenglass.workbench.{name}")
-        fair = {id(each): _fair(each) for each in (model, *(models or {}).values())}
+        turnstile = Turnstile()  # one for all: models share the machine
+        fair = {id(each): _fair(each, turnstile) for each in (model, *(models or {}).values())}
         self.model = fair[id(model)]
         self.models = {name: fair[id(each)] for name, each in (models or {model.info.name: model}).items()}
         self.sessions = Sessions()
@@ -136,8 +137,8 @@ class Workbench:
         return config
 
 
-def _fair(model: Model) -> Model:
+def _fair(model: Model, turnstile: Turnstile) -> Model:
     """The same model, whose runs are turns."""
     from tokenglass.model import Model
 
-    return Model(FairEngine(model.engine, Turnstile()), model.tokenizer, model.generation_defaults)
+    return Model(FairEngine(model.engine, turnstile), model.tokenizer, model.generation_defaults)

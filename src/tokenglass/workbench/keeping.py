@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tokenglass.workbench.bench import Workbench
 
 LONGEST_PART = 1 << 19  # characters of a trace in one request
-LONGEST_TRACE = 64 << 20  # of all its parts
+LONGEST_TRACE = 16 << 20  # of all its parts
 MOST_UPLOADS = 4  # begun and not ended
 ENDINGS = {"csv": "csv", "jsonl": "jsonl", "markdown": "md", "dot": "dot", "svg": "svg", "html": "html"}
 MEDIA_TYPES = {

@@ -4,6 +4,7 @@ import { fill, h } from "../lib/dom.js";
 import { bits, count, percent, significant } from "../lib/figures.js";
 import { glyphs } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
+import { fact } from "../parts/fields.js";
 import { parted, typed } from "../parts/prose.js";
 import { term } from "../parts/terms.js";
 import { keywords } from "../strategies/keywords.js";
@@ -39,14 +40,9 @@ function distances(end) {
   const endless = end.kl_ab_bits === null || end.kl_ba_bits === null;
   const kl = (x) => (x === null ? "∞" : bits(x));
   return h("div.facts", {},
-    distance(percent(end.tv), term("tv", "total variation"), "of the probability would have to move to turn A into B"),
-    distance(bits(end.js_bits), term("js", "JS divergence"), "of 1 bit: how well one token tells A from B"),
-    distance(`${kl(end.kl_ab_bits)} / ${kl(end.kl_ba_bits)}`, term("kl", "KL(A‖B) / KL(B‖A)"), endless ? "∞: one side rules out what the other allows" : "extra surprise for a reader who expects the other"));
-}
-
-/** @param {string} value @param {Node} label @param {string} meaning */
-function distance(value, label, meaning) {
-  return h("div.fact.distance", {}, h("b", {}, value), h("span", {}, label), h("span", {}, meaning));
+    fact(percent(end.tv), term("tv", "total variation"), "of the probability would have to move to turn A into B"),
+    fact(bits(end.js_bits), term("js", "JS divergence"), "of 1 bit: how well one token tells A from B"),
+    fact(`${kl(end.kl_ab_bits)} / ${kl(end.kl_ba_bits)}`, term("kl", "KL(A‖B) / KL(B‖A)"), endless ? "∞: one side rules out what the other allows" : "extra surprise for a reader who expects the other"));
 }
 
 /** Tokens whose probability changed most, as lines from A to B on one axis from 0 to 1. */

@@ -45,7 +45,7 @@ export class WordSwap {
     const pieces = this.#pieces();
     const words = pieces.map((piece, index) => ({ piece, index })).filter(({ index }) => index % 2 === 1);
     if (pieces[this.#at] === undefined || this.#at % 2 === 0) this.#at = (words.find(({ piece }) => piece === "France") ?? words.at(-1))?.index ?? -1;
-    fill(this.#words, words.map(({ piece, index }) => button(h("bdi", {}, typed(piece)), () => { this.#at = index; this.#drawWords(); }, { "aria-pressed": String(index === this.#at) })));
+    fill(this.#words, words.map(({ piece, index }) => button(h("bdi", {}, typed(piece)), () => { this.#at = index; this.#drawWords(); }, { "aria-pressed": String(index === this.#at), dataset: { key: index } })));
   }
 
   async run(/** @type {AbortSignal} */ signal) {

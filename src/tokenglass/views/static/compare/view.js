@@ -30,7 +30,6 @@ export class Compare extends HTMLElement {
   #swap = new WordSwap((prompt, replacement, signal) => this.#ask({ prompt }, { prompt: replacement }, {}, signal), (row) => this.#draw(row));
   #run = new Run({ go: "compare" }, (signal) => this.#work(signal), () => this.app.refreshKeys());
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     return [
       { key: "r", label: this.#run.busy ? "stop" : "compare", foot: true, run: () => this.#run.toggle() },

@@ -72,7 +72,6 @@ export class Film extends HTMLElement {
   #empty = h("p.empty", {}, "Press search: the film records one frame for each token.");
   #timeline = h("div.timeline.panel", { hidden: true });
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     const some = () => this.records.length > 0;
     return [

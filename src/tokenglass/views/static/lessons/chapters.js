@@ -16,6 +16,7 @@
  *
  * @typedef {object} Chapter
  * @property {string} title
+ * @property {string} needs operations that its steps ask for
  * @property {string} about
  * @property {Step[]} steps
  * @property {{text: string, options: string[], right: number, because: string}} [question]
@@ -33,7 +34,7 @@ const cuts = (state) => state.next.stages.slice(1).some((stage) => stage.removed
 
 /** @type {Chapter} */
 export const TOUR = {
-  title: "First tour",
+  title: "First tour", needs: "open step undo lookup set",
   about: "Six things to do with your own sentence, in two minutes.",
   steps: [
     { text: "Press e and type the beginning of a sentence of your own; Enter begins. Watch it being cut into tokens.", view: "explore", done: opened },
@@ -48,7 +49,7 @@ export const TOUR = {
 /** @type {Chapter[]} */
 export const CHAPTERS = [
   {
-    title: "Tokens",
+    title: "Tokens", needs: "words merges train",
     about: "A model knows a fixed list of pieces of text. Whatever you write is cut into these before anything else happens.",
     steps: [
       { text: "Type something in which one word falls into three tokens or more: a rare word, a name, another language.", view: "tokens", args: { text: "", part: "layers" },
@@ -63,7 +64,7 @@ export const CHAPTERS = [
     },
   },
   {
-    title: "The next token",
+    title: "The next token", needs: "open lookup at",
     about: "All a model does is give every token of its list a probability of coming next.",
     steps: [
       { text: "Open a sentence that breaks off where a fact must follow, such as “The capital of Italy is”.", view: "explore", done: opened },
@@ -77,7 +78,7 @@ export const CHAPTERS = [
     },
   },
   {
-    title: "Append and repeat",
+    title: "Append and repeat", needs: "step undo",
     about: "A text is written by appending one token and asking again.",
     steps: [
       { text: "Append the likeliest token three times.", view: "explore", done: op("step", (state) => state.tokens.slice(-3).every((each) => !each.is_prompt && each.rank === 1)) },
@@ -91,7 +92,7 @@ export const CHAPTERS = [
     },
   },
   {
-    title: "Temperature and cuts",
+    title: "Temperature and cuts", needs: "set lookup",
     about: "To draw the next token instead of taking the best, its table is bent and cut first. That is the chain.",
     steps: [
       { text: "Set a temperature above 1 and look at the bars, before and after.", view: "explore", done: op("set", (state) => given(state).temperature > 1) },
@@ -105,7 +106,7 @@ export const CHAPTERS = [
     },
   },
   {
-    title: "Beams",
+    title: "Beams", needs: "film",
     about: "Greedy writing never looks back. A beam search keeps several beginnings alive and compares whole texts.",
     steps: [
       { text: "Watch a beam search as a film.", view: "strategies", args: { film: true }, done: told("film", (did) => did.kind === "beam") },
@@ -119,7 +120,7 @@ export const CHAPTERS = [
     },
   },
   {
-    title: "Surprise",
+    title: "Surprise", needs: "score",
     about: "A model can also read: it says how unexpected each token of a given text is, in bits.",
     steps: [
       { text: "Let it read a text of your own.", view: "read", done: told("scored", (did) => did.own) },

@@ -19,15 +19,13 @@ export function coach(app, progress) {
     const step = chapter.steps[at];
     const away = step && location.hash !== `#${step.view}`;
     const now = step ? h("p.now", {}, step.text) : null;
-    const held = card.contains(document.activeElement);
     fill(card,
       h("header", {}, h("h2", {}, chapter.title), h("span.note.push", {}, step ? `step ${at + 1} of ${chapter.steps.length}` : progress.finished(chapter) ? "done" : "one question"),
-        button(small ? "show" : "hide", () => { small = !small; draw(); }, { class: "plain small", "aria-expanded": String(!small) }),
+        button(small ? "show" : "hide", () => { small = !small; draw(); }, { class: "plain small", "aria-expanded": String(!small), dataset: { key: "fold" } }),
         button("✕", () => { progress.begin(null); app.go("lessons"); }, { class: "plain small", "aria-label": "leave the lesson" })),
       small ? null : [steps(progress, chapter), now, step ? null : question(progress, chapter),
         h("div.row", {}, away ? button("take me there", () => app.go(step.view, step.args ?? null), { class: "primary" }) : null,
           !step && progress.finished(chapter) ? button("to the lessons", () => { progress.begin(null); app.go("lessons"); }, { class: "primary" }) : null)]);
-    if (held) (card.querySelector("button"))?.focus();
   };
   progress.addEventListener("progress", draw);
   addEventListener("hashchange", draw);

@@ -22,6 +22,6 @@ export function question(progress, chapter) {
   const { answer } = progress.of(chapter);
   return h("div.question", {}, h("p.now", {}, text),
     h("div.options", { role: "group", "aria-label": "answers" }, options.map((option, i) => button(
-      [h("span", { "aria-hidden": "true" }, answer === i ? (i === right ? "✓" : "✕") : "○"), option], () => progress.answer(i), { "aria-pressed": String(answer === i) }))),
+      [h("span", { "aria-hidden": "true" }, answer === i ? (i === right ? "✓" : "✕") : "○"), option], () => progress.answer(i), { "aria-pressed": String(answer === i), dataset: { key: i } }))),
     h("p", { role: "status" }, answer === null ? "" : answer === right ? h("b", {}, `Right. ${because}`) : "Not quite. Try another."));
 }

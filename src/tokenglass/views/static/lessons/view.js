@@ -12,7 +12,6 @@ export class Lessons extends HTMLElement {
   /** @type {Progress} */
   #progress = (null);
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     return [{ key: "1-9", shown: "1–6", label: "begin a chapter", foot: true, run: (event) => CHAPTERS[Number(event.key) - 1] && this.#begin(CHAPTERS[Number(event.key) - 1]) },
       { key: "t", label: "the tour", foot: true, run: () => this.#begin(TOUR) }];
@@ -29,10 +28,10 @@ export class Lessons extends HTMLElement {
   }
 
   #draw() {
-    const offered = (chapter) => chapter.steps.every((step) => document.querySelector(`nav a[href="#${step.view}"]`));
+    const offered = (chapter) => chapter.needs.split(" ").every((op) => this.app.backend.can(op));
     fill(this, h("h2.unseen", {}, "Lessons"),
       h("p.lead", {}, "Short, in any order, and with the real thing: a step counts when you have done it. Nothing is stored; close the page and it is forgotten."),
-      this.#card(TOUR, 0),
+      offered(TOUR) ? this.#card(TOUR, 0) : null,
       h("ol.chapters", {}, CHAPTERS.map((chapter, i) => offered(chapter) ? h("li", {}, this.#card(chapter, i + 1)) : null)));
   }
 

@@ -11,7 +11,7 @@ import { typed } from "./prose.js";
  * @param {{min?: number, max?: number, step?: number, width?: string, onchange?: (value: number) => void}} [options]
  */
 export function numberField(label, value, { min, max, step = 1, onchange = () => {} } = {}) {
-  const input = h("input.figure", { type: "number", value, min, max, step, onchange: () => input.reportValidity() && onchange(Number(input.value)) });
+  const input = h("input.figure", { type: "number", dataset: { key: label }, value, min, max, step, onchange: () => input.reportValidity() && onchange(Number(input.value)) });
   return { input, label: h("label", {}, h("span.small.soft", {}, label), input) };
 }
 
@@ -61,7 +61,12 @@ export function textField(label, value, { rows = 2, most, run, oninput = () => {
 export function choices(label, options, chosen, onchange) {
   const name = `choice-${++made}`;
   return h("fieldset.choices", {}, h("legend.unseen", {}, label), options.map((option) =>
-    h("label.choice", {}, h("input", { type: "radio", name, value: option.value, checked: option.value === chosen, onchange: () => onchange(option.value) }), h("span", {}, option.label))));
+    h("label.choice", {}, h("input", { type: "radio", name, value: option.value, checked: option.value === chosen, dataset: { key: option.value }, onchange: () => onchange(option.value) }), h("span", {}, option.label))));
 }
 
 let made = 0;
+
+/** A number that stands out, with what it is and what that means. */
+export function fact(value, label, meaning = null) {
+  return h("div.fact", {}, h("b", {}, value), h("span", {}, label), meaning && h("span.meaning", {}, meaning));
+}

@@ -34,14 +34,14 @@ Object.assign(EXPLANATIONS, {
     code: "model.generate(prompt, dola_layers=\"low\")",
   },
   surprisal: {
-    title: "surprisal",
+    title: "surprise",
     idea: "How unexpected a token is: 0 bits if it was certain, 1 bit if it was a coin toss, 10 bits if it was one in a thousand.",
-    formula: "surprisal = −log₂ p(token | text before it)",
+    formula: "surprise = −log₂ p(token | text before it)",
     code: "model.score(text).rows[5].surprisal_bits",
   },
   entropy_at: {
     title: "entropy",
-    idea: "How undecided the model was before it saw the token, whatever came then. High entropy and low surprisal: it was unsure and guessed right.",
+    idea: "How undecided the model was before it saw the token, whatever came then. High entropy and little surprise: it was unsure and guessed right.",
     formula: "H = −Σ p(i) · log₂ p(i), over the whole vocabulary",
     code: "model.score(text).rows[5].entropy_bits",
   },
@@ -54,7 +54,7 @@ Object.assign(EXPLANATIONS, {
   bits_per_byte: {
     title: "bits per byte",
     idea: "What the text would take if the model compressed it, per byte of the original (8 bits). It compares models with different tokens.",
-    formula: "bits per byte = Σ surprisal / bytes of the scored text",
+    formula: "bits per byte = Σ surprise / bytes of the scored text",
     code: "model.score(text).bits_per_byte",
   },
   tv: {

@@ -7,7 +7,7 @@ import { bits, count, integer, percent, rampOfBits, significant } from "../lib/f
 import { glyphs, hexBytes, spoken } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
 import { did } from "../parts/did.js";
-import { choices, textField } from "../parts/fields.js";
+import { choices, fact, textField } from "../parts/fields.js";
 import { word } from "../parts/prose.js";
 import { Run } from "../parts/run.js";
 import { term } from "../parts/terms.js";
@@ -38,7 +38,6 @@ export class Read extends HTMLElement {
   #detail = h("aside.expected.panel", { "aria-label": "what the model expected", "aria-live": "polite" });
   #measures = h("div");
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     const some = () => this.#rows.some((row) => row.surprisal_bits !== null);
     return [
@@ -152,7 +151,7 @@ export class Read extends HTMLElement {
     this.#measure = measure;
     did({ what: "shade", measure });
     const { ramp, told } = MEASURES[measure];
-    for (const each of (this.#heat.children)) {
+    for (const each of this.#heat.children) {
       const row = this.#rows[Number(each.dataset.index)];
       const shade = ramp(row);
       if (shade === null) each.removeAttribute("data-ramp");
@@ -181,7 +180,6 @@ export class Read extends HTMLElement {
     const scored = this.#rows.filter((row) => row.surprisal_bits !== null);
     const sofar = scored.reduce((sum, row) => sum + row.surprisal_bits, 0);
     const found = this.#totals;
-    const fact = (value, label) => h("p.fact", {}, h("b", {}, value), h("span", {}, label));
     fill(this.#facts,
       fact(integer(this.#rows.length), "tokens"),
       fact(significant(found?.bits ?? sofar, 4), [term("surprisal", "bits of surprise"), found ? "" : " so far"]),
@@ -225,7 +223,7 @@ export class Read extends HTMLElement {
 
   #ask(/** @type {number} */ index, /** @type {boolean} */ focus) {
     this.#asked = index;
-    for (const each of (this.#heat.children)) {
+    for (const each of this.#heat.children) {
       const here = Number(each.dataset.index) === index;
       each.classList.toggle("asked-for", here);
       each.setAttribute("aria-pressed", String(here));

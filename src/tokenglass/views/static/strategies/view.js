@@ -38,7 +38,6 @@ export class Strategies extends HTMLElement {
   #tabs = h("div");
   #settings = h("details.which");
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     const own = [
       { key: "r", label: this.#run.busy ? "stop" : "write again", foot: true, run: () => this.#run.toggle(), when: () => this.#mode === "columns" },

@@ -3,17 +3,16 @@
 import { h } from "../lib/dom.js";
 import { count, integer } from "../lib/figures.js";
 import { glyphs, hexBytes, joined, spoken } from "../lib/glyphs.js";
+import { fact } from "../parts/fields.js";
 
 /** @param {any} cut what `words` answers @returns {Node[]} */
 export function layers(cut) {
   if (!cut.words) return [h("div.token-row", {}, joined(cut.tokens, (token) => h("span.tile.of-token", { title: told(token) }, glyphs(token), h("small", {}, token.id))))];
-  const fact = (n, label, meaning) =>
-    h("p.fact", {}, h("b", {}, integer(n)), h("span", {}, label), h("span.meaning", {}, meaning));
   return [
     h("div.facts", {},
-      fact(cut.words.length, "words", "cut apart first; nothing is ever merged across these cuts"),
-      fact(cut.tokens.length, "tokens", "what the model reads: each a number of its list"),
-      fact(cut.characters.length, "letters and signs", `${count(cut.n_bytes, "byte")} in UTF-8`)),
+      fact(integer(cut.words.length), "words", "cut apart first; nothing is ever merged across these cuts"),
+      fact(integer(cut.tokens.length), "tokens", "what the model reads: each a number of its list"),
+      fact(integer(cut.characters.length), "letters and signs", `${count(cut.n_bytes, "byte")} in UTF-8`)),
     h("ul.blocks", { "aria-label": "the text, word by word" }, blocks(cut).map(block)),
     h("p.note", {}, "Why not words? There is no end to them, and a new one could not be written at all. Why not letters? A text would be several times as long, and each says little. Tokens lie between: common words are one, rare ones are put together."),
   ];

@@ -28,7 +28,6 @@ export class Merging {
       this.#said, this.#pieces, this.#list);
   }
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     const some = () => Boolean(this.#merges.length);
     return [
@@ -62,7 +61,7 @@ export class Merging {
   #choose(/** @type {number} */ word) {
     this.#word = word;
     this.#at = 0;
-    fill(this.#words, this.#found.words.map((each, i) => button(glyphs(each), () => this.#choose(i), { "aria-pressed": String(i === word), "aria-label": spoken(each) })));
+    fill(this.#words, this.#found.words.map((each, i) => button(glyphs(each), () => this.#choose(i), { "aria-pressed": String(i === word), "aria-label": spoken(each), dataset: { key: i } })));
     if (this.#found.words.length) this.#draw();
     this.#changed();
   }
@@ -80,7 +79,7 @@ export class Merging {
     }, glyphs(piece))));
     fill(this.#said, this.#sentence(word, next));
     fill(this.#list, merges.map((merge, i) => h("li", { class: i < this.#at ? "" : "later" },
-      button([glyphs(merge.left), " + ", glyphs(merge.right), " → ", glyphs(merge), h("span.small.soft.number", {}, this.#rank(merge))], () => this.go(i + 1), { class: "plain", "aria-current": i === this.#at - 1 ? "step" : null }))));
+      button([glyphs(merge.left), " + ", glyphs(merge.right), " → ", glyphs(merge), h("span.small.soft.number", {}, this.#rank(merge))], () => this.go(i + 1), { class: "plain", "aria-current": i === this.#at - 1 ? "step" : null, dataset: { key: i } }))));
   }
 
   #rank(merge) {

@@ -28,7 +28,6 @@ export class Tokens extends HTMLElement {
   #training = new Training((params) => this.app.backend.call("train", params), () => { this.#aligned.choose(); this.#turn("align"); });
   #changed = latest(() => this.#draw(), REST);
 
-  /** @type {import("../lib/keys.js").Binding[]} */
   get keys() {
     return this.#part === "merges" ? this.#merging.keys : [];
   }
