@@ -13,7 +13,7 @@ import pytest
 from tests.support import EOS, SIZE, model, writes
 from tests.unit.workbench_calls import call, stream
 from tokenglass.config import FIELDS
-from tokenglass.errors import ContextOverflow, EngineError, NoTokenAllowed, TraceError
+from tokenglass.errors import ContextOverflow, EngineError, NoTokenAllowed, TraceError, Unsupported
 from tokenglass.workbench import OPERATIONS, Refused, Workbench
 from tokenglass.workbench.kinds import KEYWORDS, REFUSED_HERE
 from tokenglass.workbench.sessions import Sessions
@@ -453,3 +453,11 @@ def test_nobody_looks_ahead_while_somebody_works() -> None:
     finally:
         bench.close()
     assert not any(during)
+
+
+def test_an_engine_without_rows_is_refused() -> None:
+    """Bars, curves and cuts need every token; a server lists only its best."""
+    far: Any = model(writes("abc"))
+    far.engine._info = replace(far.info, name="far\x1baway", capabilities=frozenset({"listed"}))
+    with pytest.raises(Unsupported, match=r"the page over far.*away is not supported: it lists"):
+        Workbench(far)

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.errors import Unsupported
+from tokenglass.text import safe_line
 from tokenglass.workbench.ahead import LookAhead
 from tokenglass.workbench.keeping import Uploads
 from tokenglass.workbench.params import JsonDict, Refused
@@ -27,6 +29,9 @@ class Workbench:
         model: that sessions write with.
         models: name -> model, for comparisons; `model` alone under its own name where None.
         look_ahead: compute what may be asked for next while nobody is at work.
+
+    Raises:
+        Unsupported: an engine that lists only its likeliest tokens.
     """
 
     def __init__(
@@ -37,6 +42,10 @@ class Workbench:
         for name in _MODULES:  # each puts its operations on the list
             import_module(f"tokenglass.workbench.{name}")
         turnstile = Turnstile()  # one for all: models share the machine
+        for each in (model, *(models or {}).values()):
+            _require_rows(each)
+        for each in (model, *(models or {}).values()):
+            _require_rows(each)
         fair = {id(each): _fair(each, turnstile) for each in (model, *(models or {}).values())}
         self.model = fair[id(model)]
         self.models = {name: fair[id(each)] for name, each in (models or {model.info.name: model}).items()}
@@ -135,6 +144,13 @@ class Workbench:
         if drafter is not None:
             config["assistant_model"] = self.named(str(drafter))
         return config
+
+
+def _require_rows(model: Model) -> None:
+    """Refuse an engine that only lists its likeliest tokens: bars, curves and cuts need all of them."""
+    if "logits" not in model.info.capabilities:
+        name = safe_line(model.info.name)
+        raise Unsupported(f"the page over {name}", "it lists its likeliest tokens only; use the terminal")
 
 
 def _fair(model: Model, turnstile: Turnstile) -> Model:

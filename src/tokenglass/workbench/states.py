@@ -228,6 +228,7 @@ class _Made:
 
 def _made(node: Node, before: _Made | None, told: tuple[str, int, int]) -> _Made:
     p = 1.0 if node.step is None else node.step.p_final
+    assert p is not None  # the workbench takes no engine that leaves probabilities unknown
     logprob = (0.0 if before is None else before.logprob) + (log(p) if p > 0.0 else -inf)
     row = node_row(node, logprob)
     row["depth"] = 0 if before is None else before.row["depth"] + 1

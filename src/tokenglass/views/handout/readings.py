@@ -47,7 +47,7 @@ def table_reading(table: NextTokens, trail: ArrayLike | None) -> JsonDict:
         "named": [each.id for each in shown.rows],
         "ids": _packed([each.id for each in shown.rows], "<i4"),
         "logits": _packed(logits, "<f4"),
-        "final": _packed([each.p_final for each in shown.rows], "<f8"),
+        "final": _packed(np.array([each.p_final for each in shown.rows], dtype=np.float64), "<f8"),
         "trail": None if trail is None else _packed(trail, "<f4"),
         "logsumexp": _logsumexp(shown.rows[0]),
         "entropy_bits": row["entropy_bits"],
@@ -58,6 +58,7 @@ def table_reading(table: NextTokens, trail: ArrayLike | None) -> JsonDict:
 
 
 def _logsumexp(row: Candidate) -> float:
+    assert row.logit is not None and row.logprob is not None  # a hand-out is made of full rows only
     return row.logit - row.logprob
 
 
