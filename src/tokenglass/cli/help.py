@@ -13,7 +13,7 @@ tokenglass shows how a language model writes, one token at a time.
   tokenglass batch IN -o OUT     every row of a file, on one machine or on Ray; goes on where it was stopped
   tokenglass open TRACE          a session kept by --save FILE: its tree; on a terminal, go on with it
   tokenglass replay TRACE        write it again and say whether every number comes out the same
-  tokenglass export TRACE -o F   its rows as .csv, .jsonl or .parquet; its tree as .md, .dot or .svg
+  tokenglass export TRACE -o F   as one page: .html; its rows: .csv .jsonl .parquet; its tree: .md .dot .svg
   tokenglass serve               all of it as a page in the browser, from this machine only: -m NAME, --port N
   tokenglass serve-gguf FILE     llama.cpp's server for a file of a family without a native graph
   tokenglass models              the models here: list, pull, add, path, check
