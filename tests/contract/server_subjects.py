@@ -22,8 +22,9 @@ from tokenglass.errors import MissingDependency
 # Activations are rounded to int8 there. Measured on texts of English: among the best 50 of a position, the
 # largest difference of a log-probability was 0.84, and the mean KL divergence over them 0.011.
 QUANTISED = 1.0
-# llama.cpp keeps keys and values in float16, 11 bits of precision, here on logits of about 10.
-HALF_CACHE = 2e-2
+# llama.cpp keeps keys and values in float16: over prefixes of 1 to 100 tokens, on logits
+# that are 13 apart, log-probabilities were off by 0.03 at most.
+HALF_CACHE = 0.1
 
 
 def rule(ids: tuple[int, ...]) -> np.ndarray:
