@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 import tempfile
@@ -14,12 +15,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests import batch_model
 from tests.conftest import FULL
+from tokenglass.batching import task_named
+from tokenglass.batching.folder import Folder
+from tokenglass.batching.inputs import open_input
+from tokenglass.batching.running import Batch
+from tokenglass.ray import PartWorker
 
-pytest.importorskip("ray")
 ROWS, PART_ROWS = (2000, 100) if FULL else (160, 20)
 
 SCRIPT = """
@@ -97,6 +103,7 @@ print("FACTS" + json.dumps(facts, default=repr))
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    pytest.importorskip("ray")
     folder = tmp_path_factory.mktemp("ray")
     model = batch_model.make(folder / "m")
     rows = batch_model.write_jsonl(folder / "in.jsonl", batch_model.prompts(ROWS))
@@ -109,6 +116,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
             capture_output=True,
             text=True,
             timeout=550,
+        )
+    if "timed out during startup" in done.stderr and not os.environ.get("CI"):
+        pytest.skip(
+            "this machine is so busy that Ray's helpers do not start in the 15 seconds it allows them"
         )
     facts = [line for line in done.stdout.splitlines() if line.startswith("FACTS")]
     assert facts, done.stdout + done.stderr
@@ -151,6 +162,37 @@ def test_nothing_listens_to_the_network_and_nothing_is_reported(ran: dict[str, A
     loopback = ("0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000")
     assert ran["listening"] and set(ran["listening"]) <= set(loopback)
     assert ran["usage"] == "0"
+
+
+def test_workers_without_a_cluster_make_the_parts_of_a_local_run(tmp_path: Path) -> None:
+    """What Ray sends to a worker is pickled, and the worker makes the same bytes as often as it is told."""
+    model = batch_model.make(tmp_path / "m")
+    rows = batch_model.write_jsonl(tmp_path / "in.jsonl", [*batch_model.prompts(25), 5])
+    words = ("-o", tmp_path / "local", "-n", "3", "--part-rows", "10")
+    assert batch_model.run("batch", rows, "-m", model, *words).returncode == 0
+    batch = Batch(open_input(rows), task_named("next"), {"n": 3}, part_rows=10)
+    folder = Folder(tmp_path / "made", "parquet", batch.n_parts)
+    folder.path.mkdir()
+    sent = pickle.loads(pickle.dumps({"load": {"source": str(model)}, "batch": batch, "folder": folder}))
+    worker = PartWorker(**sent)
+    for parts in ([2, 0], [1], [0, 1, 2]):
+        done = worker({"part": np.array(parts)})
+        assert done["rows"] == [6 if part == 2 else 10 for part in parts] and not any(done["failed"])
+        assert done["errors"] == [int(part == 2) for part in parts]
+    local, made = (
+        {path.name: path.read_bytes() for path in (tmp_path / side).glob("part-*")}
+        for side in ("local", "made")
+    )
+    assert local == made and len(made) == 3
+
+
+def test_a_worker_says_what_it_failed_with(tmp_path: Path) -> None:
+    model = batch_model.make(tmp_path / "m")
+    rows = batch_model.write_jsonl(tmp_path / "in.jsonl", ["a"])
+    batch = Batch(open_input(rows), task_named("next"), {"n": 3})
+    worker = PartWorker({"source": str(model)}, batch, Folder(tmp_path / "nowhere", "parquet", 1))
+    done = worker({"part": np.array([0])})
+    assert "cannot be written" in done["failed"][0] and done["rows"] == [1]
 
 
 def test_no_cluster_at_an_address_is_one_line(tmp_path: Path) -> None:
