@@ -45,7 +45,7 @@ STRIP = """(index) => {
   const below = [...document.querySelectorAll(".jp-Cell")[index].querySelectorAll("*")];
   const strip = below.find((each) => each.shadowRoot)?.shadowRoot.querySelector("tg-text");
   const tokens = [...(strip?.querySelectorAll(".tok") ?? [])];
-  return tokens.map((each) => each.textContent).join("").replace(/[^a-z]/g, "");
+  return tokens.map((each) => each.innerText).join("").replace(/[^a-z]/g, "");
 }"""
 
 
