@@ -34,7 +34,7 @@ def _fenced(text: str, language: str) -> list[str]:
 # ----------------------------------------------------------------------------------------------- examples
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/notebooks.md"])
 def test_python_examples_run(page: str, smollm2: Any, capsys: pytest.CaptureFixture[str]) -> None:
     examples = _fenced(_page(page), "python")
     assert examples

@@ -28,9 +28,7 @@ PROMPT_MOVED = """([index, before]) => {
 @contextmanager
 def jupyterlab(folder: Path) -> Iterator[tuple[str, str]]:
     """A server over a folder: its address and its token. Settings and runtime files stay in the folder."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = found.getsockname()[1]
+    port = free_port()
     token = secrets.token_hex(16)
     own = {f"JUPYTER_{name}_DIR": str(folder / f".{name.lower()}") for name in ("CONFIG", "DATA", "RUNTIME")}
     own |= {
@@ -47,7 +45,7 @@ def jupyterlab(folder: Path) -> Iterator[tuple[str, str]]:
     log = (folder / "lab.log").open("w")
     server = subprocess.Popen(command, env=os.environ | own, stdout=log, stderr=subprocess.STDOUT)
     try:
-        _wait_for(port, server)
+        wait_for(port, server)
         yield f"http://127.0.0.1:{port}", token
     finally:
         server.terminate()
@@ -55,14 +53,27 @@ def jupyterlab(folder: Path) -> Iterator[tuple[str, str]]:
         log.close()
 
 
-def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+def free_port() -> int:
+    """A port that nobody uses at the moment."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+    return port
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Until a server that was started answers at its port.
+
+    Raises:
+        RuntimeError: it ended, or takes too long.
+    """
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         with socket.socket() as asked:
             if asked.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.2)
-    raise RuntimeError("JupyterLab did not start")
+    raise RuntimeError("the server did not start")
 
 
 def write_notebook(path: Path, cells: Sequence[str]) -> None:

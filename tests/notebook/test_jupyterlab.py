@@ -43,9 +43,9 @@ CELLS = [
 # the letters of the tokens in the view below a cell
 STRIP = """(index) => {
   const below = [...document.querySelectorAll(".jp-Cell")[index].querySelectorAll("*")];
-  const strip = below.find((each) => each.shadowRoot)?.shadowRoot.querySelector("tg-text");
+  const strip = below.map((each) => each.shadowRoot?.querySelector("tg-text")).find(Boolean);
   const tokens = [...(strip?.querySelectorAll(".tok") ?? [])];
-  return tokens.map((each) => each.textContent).join("").replace(/[^a-z]/g, "");
+  return tokens.map((each) => each.innerText).join("").replace(/[^a-z]/g, "");
 }"""
 
 
