@@ -310,6 +310,6 @@ def test_a_model_without_logits_is_refused_by_name(tmp_path: Path) -> None:
     session = bytes_model().session("Once")
     engine: Any = session.model.engine
     engine._info = replace(engine.info, name="far\x1baway", capabilities=frozenset({"tree"}))
-    with pytest.raises(Unsupported, match="a hand-out of far.*away is not supported: it gives no numbers"):
+    with pytest.raises(Unsupported, match=r"a hand-out of far.*away is not supported: it gives no numbers"):
         session.hand_out(tmp_path / "no.html")
     assert not (tmp_path / "no.html").exists()
