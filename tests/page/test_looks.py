@@ -1,8 +1,8 @@
 """How the page looks: pictures that were looked at, and a ramp of shades that survives colour blindness.
 
 Fonts differ between machines, so pictures are not compared pixel by pixel: both are averaged over blocks, 48
-in a row, in the browser itself, and those averages may differ a little. That finds a panel that moved, the wrong
-scheme and a table that is gone; it does not find a letter. TOKENGLASS_GOLDENS=1 writes the pictures anew.
+in a row, in the browser itself, and those averages may differ a little. That finds a panel that moved, a
+wrong scheme and a table that is gone, not a letter. TOKENGLASS_GOLDENS=1 writes the pictures anew.
 """
 
 from __future__ import annotations
