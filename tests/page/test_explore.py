@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ NEXT_STATE = """(() => {
   window.moved = new Promise((resolve) => store.addEventListener("state", () => resolve(), { once: true }));
 })()"""
 LENGTHS = "all => all.map((each) => Number(each.style.getPropertyValue('--p')))"
-SAMPLING = {"do_sample": True, "temperature": 0.7, "top_k": 40, "top_p": 0.8}
+SAMPLING: dict[str, Any] = {"do_sample": True, "temperature": 0.7, "top_k": 40, "top_p": 0.8}
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +142,13 @@ def test_first_paint_is_the_default_prompt_and_its_table(page: Any, model: Model
 def test_keys_write_take_back_and_branch_as_a_session_does(page: Any, model: Model) -> None:
     free(page)
     session = model.session(PROMPT)
-    for key, move in {
+    moves: dict[str, Callable[[], object]] = {
         "Enter": lambda: session.step(),
         "3": lambda: session.step(token=session.next.rows[2].id),
         "u": lambda: session.undo(),
         "2": lambda: session.step(token=session.next.rows[1].id),
-    }.items():
+    }
+    for key, move in moves.items():
         state = acted(page, key)
         move()
         assert state["text"] == session.text
@@ -166,6 +167,7 @@ def test_an_earlier_token_shows_its_own_table_and_can_be_gone_back_to(page: Any,
     page.locator(".about h2", has_text="likeliest").wait_for()
     expected = model.next_tokens(list(ids[:5]), n=10)
     came = expected.lookup(ids[5])
+    assert came.rank is not None
     assert (
         f"{figures.ordinal(came.rank)} likeliest, {figures.percent(came.p)}"
         in page.locator(".about").inner_text()
@@ -202,6 +204,7 @@ def test_a_guess_is_told_its_rank_before_the_table_is_shown(page: Any, model: Mo
     page.keyboard.press("Enter")
     page.locator("tr.rest").wait_for()
     lookup = model.next_tokens(PROMPT).lookup(" the")  # "the" alone is two tokens here
+    assert lookup.rank is not None
     told = page.locator("#guess-answer").inner_text()
     assert figures.percent(lookup.p) in told
     assert ("first choice" if lookup.rank == 1 else f"{figures.ordinal(lookup.rank)} of") in told

@@ -39,8 +39,9 @@ class Tail:
         Returns:
             The histogram, or None where the scores lie too far apart for one, or are no numbers.
 
-        >>> Tail.of(np.array([0, 3, 9, 1, -np.inf], np.float32), np.array([9, 3], np.float32)).counts.sum()
-        2
+        >>> tail = Tail.of(np.array([0, 3, 9, 1, -np.inf], np.float32), np.array([9, 3], np.float32))
+        >>> tail.low, tail.high, int(tail.counts.sum())
+        (0.0, 3.0, 2)
         """
         low = float(scores.min())
         if low == -np.inf:

@@ -44,7 +44,7 @@ export class Controls {
     found.error.hidden = false;
   }
 
-  draw(/** @type {any} */ state) {
+  draw(state) {
     if (!this.#built) this.#build();
     for (const { show, error } of this.#rows.values()) {
       show(state);
@@ -89,7 +89,7 @@ export class Controls {
   /** @param {Keyword} keyword */
   #row(keyword) {
     const error = h("p.error", { role: "alert", hidden: true });
-    const set = (/** @type {any} */ value) => this.#panel.set(keyword.name, value);
+    const set = (value) => this.#panel.set(keyword.name, value);
     const editor = editorOf(keyword, set);
     const back = button("↺", () => set(undefined), { "class": "plain", "aria-label": `${keyword.name} back to its default`, title: "back to the default" });
     const idle = h("span.note", { hidden: true }, "no effect here");
@@ -98,7 +98,7 @@ export class Controls {
     const row = h("div.control", { "data-keyword": keyword.name },
       h("div.head", {}, h("span.label", {}, label, " ", idle), back), editor.element,
       keyword.name in SLIDERS ? null : h("p.note", {}, `${keyword.about} (${keyword.interval})`), error);
-    const show = (/** @type {any} */ state) => {
+    const show = (state) => {
       const { given, effective, no_effect: without } = state.config;
       const value = keyword.name in given ? given[keyword.name] : effective[keyword.name] ?? keyword.defaults[state.chain.preset] ?? keyword.default;
       editor.show(value);
@@ -136,7 +136,7 @@ function slider(name, set) {
   number.addEventListener("change", () => set(number.value === "" ? undefined : Number(number.value)));
   return {
     element: h("div.pair", {}, range, number),
-    show: (/** @type {any} */ value) => {
+    show: (value) => {
       if (focused() !== range) range.value = String(value ?? (name === "min_p" ? min : max));
       if (focused() !== number) number.value = value === null || value === undefined ? "" : String(value);
     },
@@ -147,7 +147,7 @@ function slider(name, set) {
 function checkbox(name, set) {
   const box = /** @type {HTMLInputElement} */ (h("input", { type: "checkbox", "aria-label": name }));
   box.addEventListener("change", () => set(box.checked));
-  return { element: box, show: (/** @type {any} */ value) => { box.checked = Boolean(value); } };
+  return { element: box, show: (value) => { box.checked = Boolean(value); } };
 }
 
 /** @param {Keyword} keyword @param {(value: any) => void} set @param {(text: string) => any} read @param {string} type @param {string} [hint] */
@@ -156,7 +156,7 @@ function field(keyword, set, read, type, hint = "") {
   input.addEventListener("change", () => set(input.value === "" ? undefined : read(input.value)));
   return {
     element: input,
-    show: (/** @type {any} */ value) => {
+    show: (value) => {
       if (focused() === input) return;
       input.value = value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
     },

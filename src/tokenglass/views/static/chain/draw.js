@@ -51,9 +51,9 @@ export class DrawLine {
   #show(/** @type {HTMLInputElement | null} */ from = null) {
     const { next } = this.#panel.store.state;
     const u = this.#rolled ?? next.pick.draw;
-    const cell = next.draw_preview.find((/** @type {any} */ each) => u >= each.start && u < each.end);
+    const cell = next.draw_preview.find((each) => u >= each.start && u < each.end);
     for (const input of [this.#slider, this.#number]) if (input !== from) input.value = String(Number(u.toFixed(6)));
-    fill(this.#line, next.draw_preview.map((/** @type {any} */ each) => cellOf(each, each === cell)), h("i.pointer", { style: { "--p": u } }));
+    fill(this.#line, next.draw_preview.map((each) => cellOf(each, each === cell)), h("i.pointer", { style: { "--p": u } }));
     const whose = this.#rolled === null ? "the seed gives" : "you rolled";
     fill(this.#told, `${whose} u = ${u.toFixed(4)}: `, cell
       ? [glyphs(cell), h("span.soft", {}, ` holds ${cell.start.toFixed(4)} to ${cell.end.toFixed(4)}`)]

@@ -94,8 +94,8 @@ export class ChainPanel extends HTMLElement {
     const next = place?.next ?? state.next;
     this.#drawHead(state);
     const rows = next.stages.length ? next.stages : [{ name: "model", params: {}, alive: next.vocab_size, removed: 0, changed: 0, mass_kept: 1, entropy_bits: next.entropy_bits }];
-    fill(this.#stages, rows.map((/** @type {any} */ stage, /** @type {number} */ index) => this.#stage(stage, index, rows)), this.#picker(state));
-    const open = rows.findIndex((/** @type {any} */ stage) => stage.name === this.#opened);
+    fill(this.#stages, rows.map((stage, /** @type {number} */ index) => this.#stage(stage, index, rows)), this.#picker(state));
+    const open = rows.findIndex((stage) => stage.name === this.#opened);
     fill(this.#columns, open > 0 ? stageTable(next, open) : null);
     fill(this.#warnings, state.config.warnings.map((/** @type {string} */ text) => h("p.note", {}, `⚠ ${text}`)),
       next.refused ? h("p.error", {}, next.refused) : null);
@@ -105,9 +105,9 @@ export class ChainPanel extends HTMLElement {
     this.#code.moved();
   }
 
-  #drawHead(/** @type {any} */ state) {
+  #drawHead(state) {
     const { preset } = state.chain;
-    const choose = (/** @type {any} */ event) => this.set("preset", event.target.value);
+    const choose = (event) => this.set("preset", event.target.value);
     fill(this.#head, h("h2", {}, term("chain", "the chain"), this.#place?.came ? [" where ", glyphs(this.#place.came), " came"] : null),
       h("label.small.push", {}, "order of", h("select", { onchange: choose, "aria-label": "preset: whose order and defaults" },
         this.app.info.presets.map((/** @type {string} */ name) => h("option", { value: name, selected: name === preset }, name)))),
@@ -116,7 +116,7 @@ export class ChainPanel extends HTMLElement {
 
   /** @param {any} stage @param {number} index @param {any[]} rows */
   #stage(stage, index, rows) {
-    const was = this.before?.stages.find((/** @type {any} */ each) => each.name === stage.name);
+    const was = this.before?.stages.find((each) => each.name === stage.name);
     const open = this.#opened === stage.name;
     const toggle = () => { this.#opened = open ? null : stage.name; this.draw(this.store.state); };
     const name = h("span", {}, h("span.name", {}, stage.name), h("span.params", {}, shortParams(stage.params)));
@@ -146,7 +146,7 @@ export class ChainPanel extends HTMLElement {
   }
 
   /** Who picks at the end: the likeliest is taken, or one is drawn. */
-  #picker(/** @type {any} */ state) {
+  #picker(state) {
     const sampling = state.chain.mode === "sample";
     const choose = (/** @type {boolean} */ wanted) => () => this.set("do_sample", wanted);
     return h("li.picker.row", { hidden: this.#place !== null }, h("span", {}, "then "),

@@ -9,7 +9,7 @@ import { table } from "../lib/table.js";
 /** @param {any} next a table with a chain @param {number} index of the stage, above 0 */
 export function stageTable(next, index) {
   const stage = next.stages[index];
-  const rows = next.rows.filter((/** @type {any} */ row) => row.trail).map((/** @type {any} */ row) => stageRow(row, stage, index));
+  const rows = next.rows.filter((row) => row.trail).map((row) => stageRow(row, stage, index));
   return [
     h("p.note", {}, told(stage)),
     table({
@@ -41,7 +41,7 @@ function stageRow(row, stage, index) {
 }
 
 /** What a stage did, in a plain sentence. */
-function told(/** @type {any} */ stage) {
+function told(stage) {
   if (bounds(stage, "removed")[1]) {
     const of = stage.removed === null || stage.alive === null ? "" : ` of ${integer(stage.alive + stage.removed)}`;
     return `${stage.name} kept ${counted(stage, "alive")}${of} tokens, ${share(stage, "mass_kept")} of the probability; what is left is made 100 % again.`;

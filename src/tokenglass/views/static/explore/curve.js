@@ -8,15 +8,16 @@ const EDGE = { left: 64, right: 14, top: 18, bottom: 40 };
 const FLOOR = 1e-9;  // below one in a billion the line is left out, and the picture says so
 
 /**
- * @param {{points: [number, number][], final: [number, number][] | null, cuts: any[], vocab_size: number}} curve
+ * @param {{points: [number, number][], final: [number, number][] | null, cuts: any[], vocab_size: number, exact?: number}} curve
  */
-export function drawCurve({ points, final, cuts, vocab_size: size }) {
+export function drawCurve({ points, final, cuts, vocab_size: size, exact }) {
   const x = (/** @type {number} */ rank) => EDGE.left + (Math.log10(rank) / Math.log10(size)) * (WIDTH - EDGE.left - EDGE.right);
   const y = (/** @type {number} */ p) => EDGE.top + (Math.log10(p) / Math.log10(FLOOR)) * (HEIGHT - EDGE.top - EDGE.bottom);
   const line = (/** @type {[number, number][]} */ of) => of.filter(([, p]) => p >= FLOOR).map(([rank, p]) => `${x(rank).toFixed(1)},${y(p).toFixed(1)}`).join(" ");
   const marked = spaced(cuts.filter((cut) => cut.rank), x);
   return [
-    h("figcaption.note", {}, "All tokens by rank, likeliest first; each step along an axis is ten times as much."),
+    h("figcaption.note", {}, "All tokens by rank, likeliest first; each step along an axis is ten times as much."
+      + (exact === undefined || exact >= size ? "" : ` Beyond rank ${exact} the line is read off a histogram.`)),
     svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words(points, cuts, size) },
       axes(x, y, size),
       svg("polyline.model", { points: line(points) }),

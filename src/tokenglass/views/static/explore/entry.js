@@ -101,8 +101,8 @@ async function cut(backend, text) {
 }
 
 /** One token's way through the chain, in a sentence and a small table. */
-export function account(/** @type {any} */ { row, account: way }) {
-  const effects = way.effects.map((/** @type {any} */ effect) => ({
+export function account({ row, account: way }) {
+  const effects = way.effects.map((effect) => ({
     stage: effect.stage,
     rank: effect.rank === null ? "–" : integer(effect.rank),
     p: percent(effect.p),

@@ -67,14 +67,14 @@ export class GuessGame {
     }
   }
 
-  #count(/** @type {any} */ row) {
+  #count(row) {
     this.#made.push(row.p);
     if (row.rank === 1) this.#hits++;
     const mean = this.#made.reduce((sum, p) => sum + surprisal(p), 0) / this.#made.length;
     this.#score.textContent = `${count(this.#made.length, "guess").replace("guesss", "guesses")}, ${this.#hits} times the model's first choice, ${bits(mean)} of surprise on average`;
   }
 
-  #tell(/** @type {any} */ row) {
+  #tell(row) {
     const best = this.#view.store.state.next.rows[0];
     const place = row.rank === 1 ? "the model's first choice" : `${ordinal(row.rank)} of ${integer(this.#view.store.state.next.vocab_size)}`;
     fill(this.#answer, h("p", {}, glyphs(row), ` is ${place}, `, h("strong", {}, percent(row.p)),

@@ -30,12 +30,12 @@ export function nextTable(shown) {
     { name: "p", label: [chained ? h("i.swatch", { "data-of": "model", "aria-hidden": "true" }) : null, term("p", chained ? "the model" : "probability")], align: /** @type {const} */ ("number") },
     ...(chained ? [{ name: "final", label: [h("i.swatch", { "aria-hidden": "true" }), term("p_final", "after the chain")], align: /** @type {const} */ ("number") }] : []),
   ];
-  const rows = [...next.rows.map((/** @type {any} */ row, /** @type {number} */ index) => candidateRow(shown, row, index, scale, chained)), restRow(next, scale, chained)];
+  const rows = [...next.rows.map((row, /** @type {number} */ index) => candidateRow(shown, row, index, scale, chained)), restRow(next, scale, chained)];
   return table({ caption: "likeliest next tokens", columns, rows }, { class: "next" });
 }
 
 /** How uncertain the model is, in one line. */
-export function facts(/** @type {any} */ next) {
+export function facts(next) {
   return [
     term("vocabulary", `${integer(next.vocab_size)} candidates`), " · ",
     term("entropy", bits(next.entropy_bits)), " · ",
@@ -44,7 +44,7 @@ export function facts(/** @type {any} */ next) {
 }
 
 /** The numbers of one candidate, exactly. */
-export function details(/** @type {any} */ row) {
+export function details(row) {
   const exact = (/** @type {number | null} */ value) => (value === null || value === undefined ? "unknown" : String(value));
   const after = row.p_final_range ? row.p_final_range.join(" to ") : exact(row.p_final);
   const pairs = [
@@ -55,13 +55,13 @@ export function details(/** @type {any} */ row) {
   return [glyphs(row), ...pairs.map(([name, value]) => h("span", {}, h("span.soft", {}, `${name} `), h("span.mono", {}, value)))];
 }
 
-export function hasChain(/** @type {any} */ next) {
+export function hasChain(next) {
   return next.stages.length > 1;
 }
 
 /** @param {Shown} shown @param {any} row @param {number} index @param {number} scale @param {boolean} chained */
 function candidateRow(shown, row, index, scale, chained) {
-  const before = shown.ghost?.rows.find((/** @type {any} */ each) => each.id === row.id);
+  const before = shown.ghost?.rows.find((each) => each.id === row.id);
   const changed = before && Math.abs(before.p_final - (row.p_final ?? NaN)) > 1e-9;
   const gone = row.removed_by !== null;
   const [least, most] = bounds(row, "p_final");
@@ -82,7 +82,7 @@ function candidateRow(shown, row, index, scale, chained) {
 }
 
 /** "removed by top_p" in few words. */
-function fate(/** @type {any} */ row) {
+function fate(row) {
   const rank = row.removed?.rank;
   return `✕ ${row.removed_by}${rank === null || rank === undefined ? "" : `, rank ${integer(rank)}`}`;
 }
@@ -101,7 +101,7 @@ function restRow(next, scale, chained) {
 
 /** @param {Shown} shown */
 function longest({ next }) {
-  return Math.max(1e-9, ...next.rows.map((/** @type {any} */ row) => Math.max(row.p, bounds(row, "p_final")[1])));
+  return Math.max(1e-9, ...next.rows.map((row) => Math.max(row.p, bounds(row, "p_final")[1])));
 }
 
 /** @param {number} scale @param {boolean} ghost */

@@ -27,7 +27,7 @@ export class Play {
     if (this.#running) return this.stop();
     const { store } = this.#view;
     const running = this.#running = new AbortController();
-    const onItem = (/** @type {any} */ event) => this.#wrote(event.detail.item);
+    const onItem = (event) => this.#wrote(event.detail.item);
     store.addEventListener("item", onItem);
     this.#view.drawTools();
     const found = await store.play("play", { count: COUNT }, running.signal);
@@ -39,7 +39,7 @@ export class Play {
   }
 
   /** Show a token at once; the whole state comes at the end. */
-  #wrote(/** @type {any} */ { node, step, next }) {
+  #wrote({ node, step, next }) {
     const { state } = this.#view.store;
     if (!step) return;
     state.tokens.push({ ...step, node, is_prompt: false, group: null, surprisal_bits: step.p === null ? null : surprisal(step.p) });

@@ -34,7 +34,7 @@ export class TextStrip extends HTMLElement {
   draw(state, marks) {
     const hadFocus = this.#strip.contains(focused());
     const kept = this.#strip.classList.contains("marks") === marks ? common(this.#tokens, state.tokens) : 0;
-    this.#tokens = state.tokens.map((/** @type {any} */ token) => ({ ...token }));  // rows get their surprisal later
+    this.#tokens = state.tokens.map((token) => ({ ...token }));  // rows get their surprisal later
     this.#strip.classList.toggle("marks", marks);
     this.#strip.classList.toggle("dots", marks);
     const fresh = state.tokens.length - 1;
@@ -136,7 +136,7 @@ export class TextStrip extends HTMLElement {
 
 /** How many tokens at the beginning may stay as they are drawn; never half of a character. @param {any[]} before @param {any[]} after */
 function common(before, after) {
-  const same = (/** @type {any} */ a, /** @type {any} */ b) => b && a.id === b.id && a.node === b.node && a.surprisal_bits === b.surprisal_bits && a.group?.last === b.group?.last;
+  const same = (a, b) => b && a.id === b.id && a.node === b.node && a.surprisal_bits === b.surprisal_bits && a.group?.last === b.group?.last;
   let kept = 0;
   while (kept < after.length && same(after[kept], before[kept])) kept++;
   while (kept > 0 && after[kept - 1].group && after[kept - 1].group.last >= kept) kept--;

@@ -7,8 +7,8 @@ import "./text.js";
 import { announce } from "../lib/announce.js";
 import { isAbort } from "../lib/backend.js";
 import { button, fill, h, sheet } from "../lib/dom.js";
-import { count, ordinal, percent } from "../lib/figures.js";
-import { glyphs, spoken } from "../lib/glyphs.js";
+import { ordinal, percent } from "../lib/figures.js";
+import { glyphs } from "../lib/glyphs.js";
 import { afterPaint, latest } from "../lib/latest.js";
 import { drawCurve } from "./curve.js";
 import { GuessGame } from "./guess.js";
@@ -16,6 +16,8 @@ import { TokenEntry } from "./entry.js";
 import { Play } from "./play.js";
 import { details, facts, nextTable } from "./next.js";
 import { exploreKeys } from "./keys.js";
+import { ended, sentence } from "./told.js";
+import { tools } from "./tools.js";
 
 const MOST_ROWS = 1000;
 
@@ -104,7 +106,7 @@ export class Explore extends HTMLElement {
   }
 
   /** Append a row of the table that is shown; at an earlier place that begins a branch there. */
-  async pick(/** @type {any} */ row) {
+  async pick(row) {
     if (row && await this.back()) await this.store.act("step", { token: row.id });
   }
 
@@ -145,7 +147,7 @@ export class Explore extends HTMLElement {
     if (at === null) return true;
     const { tokens } = this.store.state;
     if (at === 0) return this.#fail({ message: "nothing stands before the first token; edit the prompt instead" });
-    if (tokens[at].is_prompt) return this.store.open({ ids: tokens.slice(0, at).map((/** @type {any} */ each) => each.id) });
+    if (tokens[at].is_prompt) return this.store.open({ ids: tokens.slice(0, at).map((each) => each.id) });
     return this.store.act("goto", { node: tokens[at - 1].node });
   }
 
@@ -158,7 +160,7 @@ export class Explore extends HTMLElement {
     this.editor.begin(this.#edit);
   }
 
-  #edited = (/** @type {any} */ { detail: { text, chat } }) => {
+  #edited = ({ detail: { text, chat } }) => {
     if (text !== this.#edit.text || chat !== this.#edit.chat) this.open(this.#edit = { text, chat });
   };
 
@@ -186,7 +188,7 @@ export class Explore extends HTMLElement {
     this.text.addEventListener("look", (/** @type {any} */ event) => this.#look(event.detail ?? this.pinned));
     this.text.addEventListener("pin", (/** @type {any} */ event) => this.#pin(event.detail));
     this.text.addEventListener("edit", () => this.edit());
-    this.editor.addEventListener("text", this.#edited);
+    this.editor.addEventListener("text", /** @type {any} */ (this.#edited));
     this.editor.addEventListener("done", () => this.#done());
   }
 
@@ -221,7 +223,7 @@ export class Explore extends HTMLElement {
   #failed({ op, error }) {
     if (op === "set") return;  // said by the control that caused it
     if (error.name === "NoSession" && this.store.state) {  // the server let it go, or began anew: the text is still here
-      this.store.open({ ids: this.store.state.tokens.map((/** @type {any} */ each) => each.id) });
+      this.store.open({ ids: this.store.state.tokens.map((each) => each.id) });
       return;
     }
     if (op === "open" && !this.editor.hidden) this.editor.problem(error.message);
@@ -289,7 +291,7 @@ export class Explore extends HTMLElement {
     return this.guess.guessed === null ? null : { id: this.guess.guessed, why: "your guess" };
   }
 
-  #title(/** @type {any} */ state) {
+  #title(state) {
     if (!this.place) return h("h2", {}, "what comes next?");
     const token = state.tokens[this.place.index], { came } = this.place;
     return h("h2", {}, "what the model expected where ", glyphs(token), " stands ", came ? h("span.note", {}, `it was the ${came.rank === 1 ? "" : `${ordinal(came.rank)} `}likeliest, ${percent(came.p)} `) : null,
@@ -339,45 +341,8 @@ export class Explore extends HTMLElement {
   }
 
   drawTools() {
-    const { state, shelf } = this.store;
-    const threat = (/** @type {number} */ n) => () => this.text.threaten(n);
-    const can = (/** @type {string} */ op) => this.app.backend.can(op);
-    fill(this.#tools,
-      can("open") && can("tokenize") ? button("edit the text", () => this.edit()) : null,
-      button("undo", () => this.undo(), { disabled: !state.can_undo, onpointerenter: threat(1), onpointerleave: threat(0), onfocus: threat(1), onblur: threat(0) }),
-      button(state.redo_token ? ["redo ", glyphs(state.redo_token)] : "redo", () => this.store.act("redo"), { "data-key": "redo", disabled: !state.can_redo }),
-      can("play") ? button(this.play.on ? "stop" : "write on", () => this.play.toggle(), { "data-key": "play", "aria-pressed": String(this.play.on), disabled: Boolean(state.finish_reason) }) : null,
-      button("spaces, ids, bytes", () => this.toggleMarks(), { "aria-pressed": String(this.marks) }),
-      button("guess first", () => this.guess.toggle(), { "aria-pressed": String(this.guess.on) }),
-      shelf.length ? this.#earlier(shelf) : null,
-      this.store.busy ? h("span.busy", {}, "reading …") : null,
-      h("span.note.push", {}, `${count(state.tokens.length, "token")}${!(state.step_ms >= 1) ? "" : ` · ${Math.round(state.step_ms)} ms`}`));
+    fill(this.#tools, tools(this));
   }
-
-  /** @param {{session: string, text: string}[]} shelf */
-  #earlier(shelf) {
-    const choose = (/** @type {any} */ event) => this.store.reopen(event.target.value);
-    return h("select", { "aria-label": "earlier texts", onchange: choose },
-      h("option", { value: "" }, `${count(shelf.length, "earlier text")} …`),
-      shelf.map(({ session, text }) => h("option", { value: session }, text.slice(-60))));
-  }
-}
-
-/** @param {any} state */
-function ended(state) {
-  return h("p.note", {}, `The text has ended (${state.finish_reason}). Undo, or take a token from the table of an earlier place.`);
-}
-
-/** What a move did, for a screen reader. @param {string} op @param {any} state @param {any} before */
-function sentence(op, state, before) {
-  const best = state.next.rows[0];
-  const then = best ? `; next best ${spoken(best)}, ${percent(best.p)}` : "";
-  const last = state.tokens[state.tokens.length - 1];
-  if (op === "step") return `appended ${spoken(last)}, ${percent(last.p)}${then}`;
-  if (op === "undo") return `took back ${spoken(before.tokens[before.tokens.length - 1])}${then}`;
-  if (op === "redo") return `brought back ${spoken(last)}${then}`;
-  if (op === "open") return `${count(state.tokens.length, "token")}${then}`;
-  return `now after ${spoken(last)}${then}`;
 }
 
 customElements.define("tg-explore", Explore);

@@ -27,7 +27,7 @@ export class BackendError extends Error {
 }
 
 /** Whether an error only says that the answer was no longer wanted. */
-export function isAbort(/** @type {any} */ error) {
+export function isAbort(error) {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
@@ -71,7 +71,7 @@ export class HttpBackend {
   /** @param {string} op @param {object} [params] @param {CallOptions} [options] */
   async call(op, params = {}, { signal } = {}) {
     const answer = await (await this.#post(op, params, "application/json", signal)).json();
-    if (op === "info") this.#operations = new Set(["info", ...(answer.operations ?? []).map((/** @type {any} */ each) => each.name ?? each)]);
+    if (op === "info") this.#operations = new Set(["info", ...(answer.operations ?? []).map((each) => each.name ?? each)]);
     return answer;
   }
 

@@ -146,7 +146,7 @@ function open(anchor, found) {
     tabs[next].focus();
   } }, tabs);
   const box = h("div.explain", { popover: "auto", role: "dialog", "aria-label": found.title,
-    ontoggle: (/** @type {any} */ event) => { if (event.newState === "closed") { box.remove(); anchor.focus(); } } },
+    ontoggle: (event) => { if (event.newState === "closed") { box.remove(); anchor.focus(); } } },
   h("h3", {}, found.title), list, body);
   show("idea");
   layer().append(box);

@@ -25,7 +25,7 @@ export function keyName(binding) {
  * @returns {() => void} how to stop
  */
 export function listen(target, bindings) {
-  const onKey = (/** @type {any} */ event) => {
+  const onKey = (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (belongsToFocus(event)) return;
     const found = bindings().find((binding) => matches(binding, event.key) && (binding.when?.() ?? true));

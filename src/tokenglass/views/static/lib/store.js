@@ -44,14 +44,14 @@ export class SessionStore extends EventTarget {
     return this.#queue("open", () => ({ config: this.config, n: this.rows, ...asked }), (before) => this.#shelve(before));
   }
 
-  #shelve(/** @type {any} */ before) {
+  #shelve(before) {
     if (!before) return;
     if (before.tree.nodes.length > 1) this.shelf = [shelved(before), ...this.shelf].slice(0, SHELF);
     else this.#backend.call("close", { session: before.session }).catch(() => {});
   }
 
   /** Go on with a state that came another way, such as a session that was opened from a file. */
-  take(/** @type {any} */ state) {
+  take(state) {
     return this.#queue("open", () => state, (before) => this.#shelve(before), async (found) => found);
   }
 
@@ -111,7 +111,7 @@ export class SessionStore extends EventTarget {
    * @param {string} op @param {object} params @param {AbortSignal} [signal]
    */
   play(op, params, signal) {
-    const onItem = (/** @type {any} */ item) => this.dispatchEvent(new CustomEvent("item", { detail: { op, item } }));
+    const onItem = (item) => this.dispatchEvent(new CustomEvent("item", { detail: { op, item } }));
     return this.#queue(op, () => ({ session: this.state.session, n: this.rows, ...params }), undefined,
       (asked) => this.#backend.stream(op, asked, { signal, onItem }));
   }
@@ -145,7 +145,7 @@ export class SessionStore extends EventTarget {
     this.dispatchEvent(new CustomEvent("working", { detail: this.busy }));
   }
 
-  #arrive(/** @type {string} */ op, /** @type {any} */ state) {
+  #arrive(/** @type {string} */ op, state) {
     if (!state?.session) return;
     const before = this.state;
     this.state = state;
@@ -155,6 +155,6 @@ export class SessionStore extends EventTarget {
 }
 
 /** A text on the shelf, in its safe display form. */
-function shelved(/** @type {any} */ { session, tokens }) {
-  return { session, text: tokens.map((/** @type {any} */ each) => each.token).join("").replaceAll("·", " ") };
+function shelved({ session, tokens }) {
+  return { session, text: tokens.map((each) => each.token).join("").replaceAll("·", " ") };
 }

@@ -17,8 +17,8 @@ export function drawLanes(laid, use) {
   const size = { "--w": `${laid.width}px`, "--h": `${laid.lanes * LANE}px` };
   return [
     h("div.canvas", { style: size, role: "none" },
-      svg("svg", { width: laid.width, height: laid.lanes * LANE, "aria-hidden": "true" }, laid.shown.flatMap((/** @type {any} */ node) => node.shown.filter((/** @type {any} */ child) => child.lane >= 0).map((/** @type {any} */ child) => edge(node, child)))),
-      laid.shown.map((/** @type {any} */ node) => placeOf(node, laid, use))),
+      svg("svg", { width: laid.width, height: laid.lanes * LANE, "aria-hidden": "true" }, laid.shown.flatMap((node) => node.shown.filter((child) => child.lane >= 0).map((child) => edge(node, child)))),
+      laid.shown.map((node) => placeOf(node, laid, use))),
     laid.left ? h("p.note", { role: "none" }, `${count(laid.left, "more branch").replace("branchs", "branches")} beyond the ${MOST_LANES} lanes drawn here; fold some to see them`) : null,
   ];
 }
@@ -32,7 +32,7 @@ function edge(node, child) {
   return svg(`path${on}`, { d: `M${x1} ${y1}H${turn - 8}Q${turn} ${y1} ${turn} ${y1 + 8}V${y2 - 8}Q${turn} ${y2} ${turn + 8} ${y2}H${x2}` });
 }
 
-function middle(/** @type {any} */ node) {
+function middle(node) {
   return node.lane * LANE + LANE / 2;
 }
 
@@ -55,7 +55,7 @@ function placeOf(node, laid, use) {
   node.hidden ? h("span.count", {}, `+${node.hidden}`) : null);
 }
 
-function described(/** @type {any} */ node) {
+function described(node) {
   const { row } = node;
   if (row.token === undefined) return "prompt";
   const facts = [spoken(row), `${percent(row.p_final)}`, bits(row.entropy_bits) + " open there", row.origin, row.name ? `named ${row.name}` : "", row.count > 1 ? `${row.count} samples` : "", row.ended ? `ended: ${row.finish_reason}` : "", node.hidden ? `${node.hidden} more not drawn` : ""];

@@ -59,14 +59,14 @@ export class TreePanel extends HTMLElement {
     if (op === "open") this.#folded.clear();
     this.#error.hidden = true;
     const moved = ["open", "step", "play", "undo", "redo", "goto"].includes(op);
-    if (moved || !state.tree.nodes.some((/** @type {any} */ node) => node.node === this.#at)) this.#at = state.node;
+    if (moved || !state.tree.nodes.some((node) => node.node === this.#at)) this.#at = state.node;
     this.#later();
     this.#tell(op, state);
   }
 
   #later = afterPaint(() => this.draw());
 
-  #tell(/** @type {string} */ op, /** @type {any} */ state) {
+  #tell(/** @type {string} */ op, state) {
     if (op === "expand" && state.expansion) announce(`unfolded ${count(state.expansion.n_new, "place")}, ${percent(state.expansion.covered)} of all continuations`);
     if (op === "sample" && state.samples) announce(`${count(state.samples.counts?.length ?? 0, "continuation")} drawn`);
   }
@@ -93,7 +93,7 @@ export class TreePanel extends HTMLElement {
     fill(this.#columns, this.#side ? sideBySide(state.tree.nodes, (/** @type {number} */ node) => this.#go(node)) : null);
   }
 
-  #drawHead(/** @type {any} */ state) {
+  #drawHead(state) {
     const ends = this.#laid.leaves;
     const can = (/** @type {string} */ op) => this.app.backend.can(op);
     const last = state.expansion ?? null;
