@@ -21,7 +21,7 @@ from tests.server.world import asked, bench, guarded, served
 from tokenglass.server.running import Address
 from tokenglass.workbench import OPERATIONS, Workbench
 
-EXAMPLES = 300 if FULL else 6
+EXAMPLES = 100 if FULL else 5
 CHECKS = [
     not_a_server_error,
     status_code_conformance,
