@@ -115,7 +115,7 @@ def test_every_command_and_option_is_documented_and_no_other() -> None:
     from tokenglass.cli.routing import COMMANDS, FLAGS, VALUED
 
     page = _page("docs/command-line.md")
-    assert set(re.findall(r"^## `tokenglass (\w+)`", page, re.MULTILINE)) == set(COMMANDS)
+    assert set(re.findall(r"^## `tokenglass ([\w-]+)`", page, re.MULTILINE)) == set(COMMANDS)
     assert set(SUMMARIES) == {*COMMANDS, "explore"}
     for command in COMMANDS:
         assert f"tokenglass {command}" in OVERVIEW
