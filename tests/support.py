@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -69,3 +71,8 @@ def model(rule: Callable[[tuple[int, ...]], Any] | Mapping[int, Sequence[float]]
     tokenizer: Any = ByteTokenizer()
     defaults = options.pop("generation_defaults", None)
     return Model(TableEngine(rule, SIZE, **options), tokenizer, defaults)
+
+
+def shown(value: object, most: int = 40) -> str:
+    """A value as the name of a test: the same in every process, so without any address in memory."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))[:most]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support import EOS, SIZE, model, writes
+from tests.support import EOS, SIZE, model, shown, writes
 from tokenglass.errors import (
     ContextOverflow,
     EngineError,
@@ -148,7 +148,7 @@ CASES = [(name, value, kind, says) for name, values, kind, says in REFUSED for v
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "kind", "says"), CASES, ids=[f"{name}={value!r}" for name, value, *_ in CASES]
+    ("name", "value", "kind", "says"), CASES, ids=[f"{name}={shown(value)}" for name, value, *_ in CASES]
 )
 def test_bad_values_are_refused_by_name(name: str, value: Any, kind: type[Exception], says: str) -> None:
     """At the call, before a single token is written, also for a stream and a session."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support import SIZE, model, writes
+from tests.support import SIZE, model, shown, writes
 from tokenglass.config import BY_NAME, PRESETS
 from tokenglass.types import Chain
 
@@ -235,7 +235,7 @@ RIGHT = [(name, value) for name, takes in TABLE.items() for value in takes.right
 WRONG = [(name, value) for name, takes in TABLE.items() for value in takes.wrong]
 
 
-@pytest.mark.parametrize(("name", "value"), RIGHT, ids=lambda part: repr(part)[:40])
+@pytest.mark.parametrize(("name", "value"), RIGHT, ids=shown)
 def test_accepted(name: str, value: Any) -> None:
     """A value within the interval, its edges included, is in force and does something or is off."""
     found = chain(name, value, TABLE[name])
@@ -243,7 +243,7 @@ def test_accepted(name: str, value: Any) -> None:
     assert name not in found.no_effect
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG, ids=lambda part: repr(part)[:40])
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=shown)
 def test_refused(name: str, value: Any) -> None:
     """A wrong type or a value outside the interval: an error that names the keyword, before any run."""
     with pytest.raises((ValueError, TypeError), match=name) as refused:
@@ -267,7 +267,7 @@ FOREIGN = [
 ]
 
 
-@pytest.mark.parametrize(("preset", "name", "value"), FOREIGN, ids=lambda part: repr(part)[:30])
+@pytest.mark.parametrize(("preset", "name", "value"), FOREIGN, ids=shown)
 def test_what_a_system_does_not_have_is_refused_by_name(preset: str, name: str, value: Any) -> None:
     """A keyword of another system cannot mean anything; its off value is let pass."""
     with pytest.raises(ValueError, match=f"{name} is not part of preset '{re.escape(preset)}'; leave it out"):
@@ -293,7 +293,7 @@ SCALARS: list[tuple[str, Any, Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "given", "expected"), SCALARS, ids=lambda part: repr(part)[:40])
+@pytest.mark.parametrize(("name", "given", "expected"), SCALARS, ids=shown)
 def test_numpys_scalars_are_pythons(name: str, given: Any, expected: Any) -> None:
     config = {"do_sample": True, name: given}
     found = UNREAD.plan(config, (1,)).config
@@ -309,7 +309,7 @@ def test_numpys_scalars_are_pythons(name: str, given: Any, expected: Any) -> Non
         ("do_sample", np.int64(1)),
         ("temperature", np.nan),
     ],
-    ids=lambda part: repr(part)[:40],
+    ids=shown,
 )
 def test_numpys_scalars_outside(name: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"{name} must be"):
