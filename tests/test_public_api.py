@@ -23,6 +23,8 @@ SIGNATURES = {
     "Model.score": "(text, **options)",
     "Model.score_options": "(prompt, options, *, space_variants=False)",
     "Model.strategies": "(prompt, names=None, **config)",
+    "Model.map": "(prompts, task='next', *, lookahead=128, errors='raise', **config)",
+    "Model.explore": "(prompt, **config)",
     "Session.goto": "(node)",
     "Session.expand": "(*, depth=1, mass=None, p=None, limit=1000)",
     "Session.sample": "(n, *, max_new_tokens=20)",
