@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.conftest import FULL
 from tests.contract.scripted_peer import ScriptedPeer
 from tests.contract.subjects import Subject
 from tests.support import EOS, SIZE, ByteTokenizer
@@ -83,7 +84,7 @@ def llamacpp(folder: Path) -> Subject:
     running = llama_server(path, context=128)
     child = running.__enter__()
     line = Transport(child.address)
-    context = line.ask("/props")["default_generation_settings"]["n_ctx"]
+    context = line.ask("/props")["default_generation_settings"]["n_ctx"] - 1  # one place is for the answer
     line.close()
     return Subject(
         open=lambda: connecting._model(Transport(child.address), None).engine,
@@ -105,5 +106,5 @@ SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     "server-scripted-llamacpp": partial(scripted, "llama.cpp"),
     "server-scripted-vllm": partial(scripted, "vllm"),
     "server-scripted-sglang": partial(scripted, "sglang"),
-    "server-llamacpp": llamacpp,
+    **({"server-llamacpp": llamacpp} if FULL else {}),  # a minute; `test_server_llamacpp` always runs
 }

@@ -184,6 +184,8 @@ def test_a_foreign_handle_is_not_believed(subject: Subject, engine: Engine, cold
 
 def test_the_same_calls_give_the_same_bits(subject: Subject, cold: Any) -> None:
     ids = text(subject, 90, 33)
+    if "logits" not in cold().info.capabilities:
+        pytest.skip("what a server computes together, and in which order, is its own affair")
 
     def calls() -> list[Any]:
         engine = cold()

@@ -350,7 +350,8 @@ class Walk:
             assert session.text == self.text(hand.here)
             assert list(session.steps) == [self.book[each].step for each in self.lineage(hand.here)]
             if self.chains[hand.chain].get("regex") is None:
-                assert session.finish_reason == ("eos" if hand.here and ids[-1] == EOS else None)
+                ended = hand.here and ids[-1] in session.model.info.eos_ids
+                assert session.finish_reason == ("eos" if ended else None)
         assert [node.id for node in self.tree] == [n for n, p in self.book.items() if p.alive]
         for node in self.tree:
             place = self.book[node.id]

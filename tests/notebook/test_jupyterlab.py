@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import FULL
 from tests.notebook.lab import Book, jupyterlab, write_notebook
 from tests.page.browser import ARGUMENTS, CHROMIUM
+
+pytestmark = pytest.mark.skipif(not FULL, reason="a JupyterLab takes a minute: run with TOKENGLASS_FULL=1")
 
 HOSTILE = "<img src=https://e.example/x onerror=alert(1)></script><script>alert(2)</script>"
 # a model of bytes: its best token after any is the next of "once upon a time", then the end

@@ -1,4 +1,7 @@
-"""One browser and two servers for all tests of the page."""
+"""One browser and two servers for all tests of the page.
+
+They end with this package: while a browser is open, its driver keeps an event loop in this thread.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tests.page.serving import Site, serving
 from tests.page.toys import bytes_model
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """Chromium, which is not a package of Python; a machine without it skips what needs it."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -25,7 +28,7 @@ def browser() -> Iterator[Any]:
         found.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def table_site() -> Iterator[Site]:
     """The page over a model of 257 bytes."""
     pytest.importorskip("fastapi", reason="the page needs tokenglass[web]")
@@ -33,7 +36,7 @@ def table_site() -> Iterator[Site]:
         yield site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def smollm2_site(smollm2: Any) -> Iterator[Site]:
     """The page over the embedded model."""
     pytest.importorskip("fastapi", reason="the page needs tokenglass[web]")

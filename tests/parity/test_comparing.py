@@ -19,18 +19,18 @@ A, B = "The cat sat on the", "The dog sat on the"
 SAME = 1e-9  # relative: both sum 49,152 terms in float64 from the same float32 logits
 
 
-def assert_as_scipy(found: Difference, logits_a: np.ndarray, logits_b: np.ndarray) -> None:
+def assert_as_scipy(found: Difference, logits_a: np.ndarray, logits_b: np.ndarray, rel: float = SAME) -> None:
     p, q = (scipy_special.softmax(row.astype(np.float64)) for row in (logits_a, logits_b))
     bit = np.log(2.0)
-    assert found.kl_ab_bits == pytest.approx(scipy_special.rel_entr(p, q).sum() / bit, rel=SAME)
-    assert found.kl_ba_bits == pytest.approx(scipy_special.rel_entr(q, p).sum() / bit, rel=SAME)
-    assert found.js_bits == pytest.approx(scipy_distance.jensenshannon(p, q, base=2) ** 2, rel=SAME)
-    assert found.tv == pytest.approx(0.5 * np.abs(p - q).sum(), rel=SAME)
+    assert found.kl_ab_bits == pytest.approx(scipy_special.rel_entr(p, q).sum() / bit, rel=rel)
+    assert found.kl_ba_bits == pytest.approx(scipy_special.rel_entr(q, p).sum() / bit, rel=rel)
+    assert found.js_bits == pytest.approx(scipy_distance.jensenshannon(p, q, base=2) ** 2, rel=rel)
+    assert found.tv == pytest.approx(0.5 * np.abs(p - q).sum(), rel=rel)
     assert found.top_a.token.id == p.argmax() and found.top_b.token.id == q.argmax()
     assert {m.token.id for m in found.movers} == set(np.argsort(-np.abs(p - q))[: len(found.movers)].tolist())
     for mover in found.movers:
         i = mover.token.id
-        assert (mover.p_a, mover.p_b) == (pytest.approx(p[i], rel=SAME), pytest.approx(q[i], rel=SAME))
+        assert (mover.p_a, mover.p_b) == (pytest.approx(p[i], rel=rel), pytest.approx(q[i], rel=rel))
         assert mover.rank_a == 1 + (p > p[i]).sum() and mover.rank_b == 1 + (q > q[i]).sum()
 
 
@@ -74,7 +74,11 @@ def test_a_mask_is_endless_one_way(smollm2: Any) -> None:
 
 
 def test_two_models_at_every_position_as_scipy(smollm2: Any) -> None:
-    """The second model's logits are the first's, seen through a permutation that depends on nothing."""
+    """The second model's logits are the first's, seen through a permutation that depends on nothing.
+
+    They are read a second time for the reference; in another batch the last bits of a logit may differ, which
+    moves these numbers, of up to 20 bits, by some 1e-6 of themselves.
+    """
     shuffled = np.random.default_rng(0).permutation(smollm2.info.vocab_size)
     original = smollm2.engine
 
@@ -96,7 +100,7 @@ def test_two_models_at_every_position_as_scipy(smollm2: Any) -> None:
     rows = smollm2.logits(A)
     assert len(found.positions) == len(rows) and found.outcomes == "tokens"
     for position, row in zip(found.positions[:-1], rows[:-1], strict=True):
-        assert_as_scipy(position, row, row[shuffled])
+        assert_as_scipy(position, row, row[shuffled], rel=1e-4)
 
 
 def test_models_with_other_tokens_meet_where_both_have_an_end(smollm2: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import tokenglass as tg
-from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported, TokenglassError, Unsupported
+from tokenglass.errors import ModelDamaged, ModelNotFound, ModelUnsupported, TokenglassError
 
 posix = pytest.mark.skipif(os.name != "posix", reason="devices, fifos and links are a POSIX thing")
 
@@ -84,7 +84,6 @@ def test_what_is_no_model_is_refused_at_once(place: Path, name: str) -> None:
         ("x" * 5000, ModelNotFound, "check the path"),
         ("a\ud800", ModelNotFound, "check the path"),
         ("\x1b[31m", ModelNotFound, r"'\x1b[31m'"),
-        ("https://example.org/model", Unsupported, "a model server"),
         ("file:///etc/passwd", ModelNotFound, "no file or folder"),
         ("/dev/zero", ModelUnsupported, "is not a model"),
     ],

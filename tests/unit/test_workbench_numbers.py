@@ -204,7 +204,7 @@ def test_a_prompts_own_surprise_is_its_score(pair: tuple[Workbench, Any]) -> Non
     bench, own = pair
     session = call(bench, "open", prompt=PROMPT)["session"]
     rows = call(bench, "surprisal", session=session)["rows"]
-    scored = own.score(PROMPT, top=0).rows
+    scored = own.score(PROMPT, top=0, bos=False).rows
     for row, known in zip(rows, scored, strict=True):
         assert (row["rank"], row["logprob"]) == (known.rank, known.logprob)
         assert row["surprisal_bits"] == known.surprisal_bits

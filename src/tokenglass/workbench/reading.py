@@ -24,7 +24,9 @@ _WINDOW = whole(1, MOST_TEXT, "most tokens to read at once")
     top=whole(0, MOST_TOP, "likeliest tokens to keep for each place"),
     window=_WINDOW,
     stride=_WINDOW.said("by how much each window begins after the one before"),
-    bos=flag("put the model's begin-of-text token in front, so that the first token is scored too"),
+    bos=flag(
+        "a begin-of-text token in front, which scores the first token too; left out: where the model has one"
+    ),
     model=MODEL,
 )
 def score(
@@ -33,7 +35,7 @@ def score(
     top: int = 5,
     window: int | None = None,
     stride: int | None = None,
-    bos: bool = False,
+    bos: bool | None = None,
     model: str | None = None,
 ) -> Stream:
     """How surprising each token of a text is; items hold rows as they are ready, the end the totals."""

@@ -1,14 +1,11 @@
-/**
- * Elements built from data. Text only ever becomes text nodes: no function here, and none elsewhere on the
- * page, turns a string into markup.
- */
+/** Elements built from data. Text becomes text nodes: nothing on the page turns a string into markup. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /** @typedef {Node | string | number | null | undefined | false | any[]} Child */
 
 /**
- * Build an HTML element.
+ * An HTML element.
  *
  * @param {string} tag name, optionally with classes: "p.note.soft"
  * @param {Record<string, any>} [props] attributes; `onclick` and the like take functions; `style` an object of
@@ -23,7 +20,7 @@ export function h(tag, props = {}, ...children) {
 }
 
 /**
- * Build an SVG element; the same arguments as `h`.
+ * An SVG element, as `h`.
  *
  * @param {string} tag
  * @param {Record<string, any>} [props]
@@ -36,8 +33,7 @@ export function svg(tag, props = {}, ...children) {
 }
 
 /**
- * Put children in place of what an element holds. What had the focus keeps it, if something with its `data-key`, or
- * else its text, is there again.
+ * Put children in place of an element's. What had the focus keeps it, found again by `data-key` or text.
  *
  * @param {Element} element
  * @param {...Child} children
@@ -76,7 +72,7 @@ export function layer() {
 }
 
 /**
- * The style sheet of a view, added once; a bundle that holds all style sheets already adds nothing.
+ * The style sheet of a view, added once; nothing where a bundle holds all.
  *
  * @param {string} path from index.html, such as "explore/view.css"
  * @returns {Promise<void>} when it is in force
