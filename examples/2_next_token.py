@@ -92,9 +92,9 @@ score = model.score("The capital of France is Berlin.")
 score
 
 # %% [markdown]
-# The first row is the sign with which this model begins a text; nothing predicts it. After `The`, almost any noun
-# could come, so `·capital` is dear. Leave that aside and look at `·Berlin`: 8.90 bits, since the model would have
-# said something else at 74.9 %.
+# The first row is the sign with which this model begins a text; nothing predicts it. After `The`, almost
+# any noun could come, so `·capital` is dear. Leave that aside and look at `·Berlin`: 8.90 bits, since the
+# model would have said something else at 74.9 %.
 #
 # ## Experiments
 #
