@@ -301,7 +301,7 @@ def test_importing_tokenglass_loads_nothing_heavy(record_property: Any) -> None:
 def test_a_warm_start_builds_no_graph(smollm2: Any) -> None:
     """The graph and the repacked weights come from the cache: what would build them is not even imported."""
     code = "import tokenglass as tg; tg.load('smollm2').next_tokens('Hi').rows"
-    _loaded_by(code)  # only eight packs are kept, and tests beside this one make some: now it is there for sure
+    _loaded_by(code)  # makes its pack anew where those of tests beside this one pushed it out
     packages = set(_loaded_by(code)["packages"])
     assert "onnxruntime" in packages
     assert not packages & {
