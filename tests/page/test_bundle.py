@@ -19,9 +19,6 @@ from tokenglass.views.handout import bundle, frame
 
 STATIC = Path(bundle.__file__).parents[1] / "static"
 SERVED = [path for path in STATIC.rglob("*") if path.suffix in (".js", ".css", ".html")]
-# What only the hand-out carries; no server sends it unless it is asked for by name.
-HANDED_OUT = {"handout.js", "recorded.js", "reapply.js", "stored.js"}
-IN_CELLS = STATIC / "notebook"  # what only a notebook's cell carries
 MOST_BYTES = 300_000
 
 
@@ -31,13 +28,6 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     found: dict[str, str] = {}
     monkeypatch.setattr(bundle, "read", found.__getitem__)
     return found
-
-
-def test_page_weight() -> None:
-    """All of the page, every view of it, uncompressed."""
-    served = [path for path in SERVED if path.name not in HANDED_OUT and IN_CELLS not in path.parents]
-    sizes = {path: path.stat().st_size for path in served}
-    assert len(sizes) > 20 and sum(sizes.values()) < MOST_BYTES
 
 
 def test_the_bundle_holds_what_is_reached_and_is_the_same_each_time() -> None:

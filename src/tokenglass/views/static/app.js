@@ -97,10 +97,15 @@ export class App extends HTMLElement {
     return VIEWS.filter((entry) => !needs[entry.name] || this.backend.can(needs[entry.name]));
   }
 
-  async #route() {
+  #asked() {
     const offered = this.#offered();
-    const entry = offered.find(({ name }) => `#${name}` === location.hash) ?? offered[0];
+    return offered.find(({ name }) => `#${name}` === location.hash) ?? offered[0];
+  }
+
+  async #route() {
+    const entry = this.#asked();
     const view = this.#views.get(entry.name) ?? await this.#load(entry);
+    if (entry !== this.#asked()) return; // the reader went on while this one loaded
     if (this.#shown !== view) this.#shown?.hide?.();
     for (const each of this.#views.values()) each.hidden = each !== view;
     this.#shown = view;
@@ -120,6 +125,7 @@ export class App extends HTMLElement {
     let view;
     try {
       await Promise.all([entry.load(), sheet(`${entry.name}/view.css`)]);
+      if (this.#views.has(entry.name)) return /** @type {View} */ (this.#views.get(entry.name)); // asked for twice
       view = /** @type {View} */ (document.createElement(entry.tag));
       view.app = this;
     } catch (error) {

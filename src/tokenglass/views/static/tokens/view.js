@@ -26,7 +26,10 @@ export class Tokens extends HTMLElement {
   #merging = new Merging(() => this.app.refreshKeys());
   #aligned = new Aligned((params) => this.app.backend.call("align", { text: this.#text.value, ...params }));
   #training = new Training((params) => this.app.backend.call("train", params), () => { this.#aligned.choose(); this.#turn("align"); });
-  #changed = latest(() => this.#draw(), REST);
+  #drawn = "";  // the text that is shown
+  #changed = latest(async () => {
+    if (this.#text.value !== this.#drawn) await this.#draw();
+  }, REST);
 
   get keys() {
     return this.#part === "merges" ? this.#merging.keys : [];
@@ -78,7 +81,7 @@ export class Tokens extends HTMLElement {
 
   async #drawPart() {
     const { backend } = this.app;
-    const text = this.#text.value;
+    const text = this.#drawn = this.#text.value;
     const drawing = ++this.#drawings;
     if (this.#part === "layers") {
       const cut = await this.#cut(text);
