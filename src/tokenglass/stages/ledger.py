@@ -267,6 +267,8 @@ def _difference(before: Row, after: Row) -> tuple[int, float, int]:
     differ = int(np.count_nonzero(old != new))
     if differ == before.moments.alive - after.moments.alive:  # then all of them went, and none came back
         return differ, min(1.0, _share(after, before)), 0
+    if after.moments.alive == len(after):  # none went
+        return 0, 1.0, differ
     gone = (new == MASKED) & (old > MASKED)
     n_gone = int(np.count_nonzero(gone))
     stayed = 1.0 - _mass(before, old[gone]) if n_gone else 1.0

@@ -96,15 +96,17 @@ class ListedLedger(Ledger):
         unlisted = np.ones(len(books.row), dtype=np.bool_)
         unlisted[listing.ids] = False
         known = [Known(float(listing.logprobs[-1]) if unlisted.any() else -inf)]
+        shares = [True]  # whether it is known, after each stage, how much of the probability stayed
         for stage, (before, after) in zip(chain, pairwise(books.rows), strict=True):
+            shares.append(_share_is_known(before, after, known[-1], unlisted))
             known.append(_after(stage, before, after, known[-1], unlisted))
         records = [
             replace(
                 record,
-                entropy_bits=record.entropy_bits if there.is_complete else nan,
-                mass_kept=record.mass_kept if here.sums or not record.removed else nan,
+                entropy_bits=record.entropy_bits if here.is_complete else nan,
+                mass_kept=record.mass_kept if share else nan,
             )
-            for record, here, there in zip(books.stages, [known[0], *known[:-1]], known, strict=True)
+            for record, here, share in zip(books.stages, known, shares, strict=True)
         ]
         every = {field.name: getattr(books, field.name) for field in fields(books)}
         return cls(**{**every, "stages": tuple(records)}, listing=listing, known=tuple(known))
@@ -202,6 +204,15 @@ class _Removed(Removed):
 
 
 # ------------------------------------------------------------------------------------------ stage by stage
+
+
+def _share_is_known(before: Row, after: Row, known: Known, unlisted: Mask) -> bool:
+    """Whether all that went is known: of the tokens that are not listed all went, or none."""
+    if known.is_complete:
+        return True
+    went = (before.scores > MASKED) & (after.scores == MASKED)
+    stayed = after.scores[unlisted] > MASKED
+    return not went.any() or (known.sums and not (stayed.any() and went[unlisted].any()))
 
 
 def _after(stage: Stage, before: Row, after: Row, known: Known, unlisted: Mask) -> Known:

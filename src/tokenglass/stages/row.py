@@ -18,6 +18,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import isfinite
 from types import MappingProxyType
 from typing import Literal, NamedTuple
 
@@ -48,6 +49,15 @@ class Head(NamedTuple):
 
     ids: Ids
     complete: bool
+
+    def rescored(self, scores: Floats) -> Head | None:
+        """The head under new scores that let no id overtake another; None where nothing of it is sure."""
+        # rounding can make scores equal that were not, and then the lower id ranks first
+        ids = self.ids[scores[self.ids] > MASKED]
+        ids = ids[best_first(scores[ids], ids)]
+        if not self.complete and len(ids):  # an id outside may have come up to the last of it
+            ids = ids[scores[ids] > scores[ids[-1]]]
+        return Head(ids, self.complete) if len(ids) or self.complete else None
 
 
 @lru_cache(maxsize=8)
@@ -148,7 +158,7 @@ class Row:
     def weights(self) -> Weights:
         """Exponentials of `values`, computed once; of a row in which something is alive."""
         if self._weights is None:
-            object.__setattr__(self, "_weights", weigh(*self.values()))
+            object.__setattr__(self, "_weights", weigh(*self.values(), self._best))
         assert self._weights is not None
         return self._weights
 
@@ -160,7 +170,8 @@ class Row:
     def moments(self) -> Moments:
         """Sums over the row, computed once."""
         if self._moments is None:
-            found = no_moments(self.values()[1]) or moments_of(self.weights)
+            best = self._best
+            found = moments_of(self.weights) if isfinite(best) else no_moments(self.values()[1], best)
             object.__setattr__(self, "_moments", found)
         assert self._moments is not None
         return self._moments
@@ -173,6 +184,11 @@ class Row:
             object.__setattr__(self, "_argmax", -1 if self.scores[best] == MASKED else best)
         assert self._argmax is not None
         return self._argmax
+
+    @property
+    def _best(self) -> np.float32:
+        """The largest score, or a NaN among the scores; -inf when nothing is alive."""
+        return MASKED if self.argmax < 0 else self.scores[self.argmax]
 
     def ranked(self, n: int) -> Ids:
         """At least n ids best first, or all candidates; every id outside scores less than the last.
@@ -224,11 +240,7 @@ class Row:
         facts: Mapping[str, float] = NO_FACTS,
     ) -> Row:
         """New scores for all ids; candidates stay. `same_ranking`: no id overtook another."""
-        head = self._head if same_ranking and self._head is not None and self._head.complete else None
-        if head is not None:
-            # rounding can make scores equal that were not, and then the lower id ranks first
-            ids = head.ids[scores[head.ids] > MASKED]
-            head = Head(ids[best_first(scores[ids], ids)], True)
+        head = self._head.rescored(scores) if same_ranking and self._head is not None else None
         alive = self._alive if same_ranking else None
         is_sorted = self.is_sorted and same_ranking
         return Row(_frozen(scores), self.order, is_sorted, domain or self.domain, facts, head, alive)
@@ -278,8 +290,10 @@ class Row:
         scores[ids] = self.scores[ids]
         if self.order is not None:
             return Row(_frozen(scores), ids, ranked, self.domain, facts)
-        head = Head(ids, True) if ranked else None
-        return Row(_frozen(scores), None, False, self.domain, facts, head)
+        row = Row(_frozen(scores), None, False, self.domain, facts, Head(ids, True) if ranked else None)
+        if ranked and len(ids) and isfinite(scores[ids[0]]):
+            object.__setattr__(row, "_argmax", int(ids[0]))
+        return row
 
     def kept_where(self, ids: Ids | None, keep: Mask, facts: Mapping[str, float] = NO_FACTS) -> Row:
         """What `values` listed stays where `keep` is true; the candidates keep their order."""

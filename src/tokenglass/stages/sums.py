@@ -6,7 +6,7 @@ Knows nothing about rows or stages: arrays in, numbers out.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite, log, nan
+from math import inf, log, nan
 from typing import NamedTuple
 
 import numpy as np
@@ -29,13 +29,15 @@ class Weights(NamedTuple):
         ids: which ids they belong to; None for all.
         values: the scores.
         best: the largest score, whose weight is 1.
-        weights: exp(score - best), float32.
+        shift: score - best, float32.
+        weights: exp(shift), float32.
         total: float64 sum of the weights.
     """
 
     ids: Ids | None
     values: Floats
     best: np.float32
+    shift: Floats
     weights: Floats
     total: float
 
@@ -45,12 +47,12 @@ class Weights(NamedTuple):
         return self.weights / np.float32(self.total)
 
 
-def weigh(ids: Ids | None, values: Floats) -> Weights:
-    """The weights of scores, of which one at least is above -inf."""
-    best = values.max()
+def weigh(ids: Ids | None, values: Floats, best: np.float32) -> Weights:
+    """The weights of scores of which `best` is the largest, and finite."""
     with np.errstate(over="ignore"):  # scores as far apart as float32 goes: the lower weighs nothing
-        weights = np.exp(values - best)
-    return Weights(ids, values, best, weights, float(weights.sum(dtype=np.float64)))
+        shift = values - best
+        weights = np.exp(shift)
+    return Weights(ids, values, best, shift, weights, float(weights.sum(dtype=np.float64)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,24 +113,19 @@ class Moments:
         return Moments(self.reference, total, weighted, self.alive - gone)
 
 
-def no_moments(values: Floats) -> Moments | None:
-    """The moments of scores without a distribution: none alive, or a NaN or +inf among them; else None."""
-    reference = float(values.max()) if len(values) else -inf
-    if reference == -inf:
+def no_moments(values: Floats, best: np.float32) -> Moments:
+    """The moments of scores without a distribution: none is alive, or `best` is NaN or +inf."""
+    if best == _MASKED:
         return Moments(-inf, 0.0, 0.0, 0)
-    if isfinite(reference):
-        return None
     return Moments(nan, nan, nan, int(np.count_nonzero(values > _MASKED)))
 
 
 def moments_of(weighed: Weights) -> Moments:
     """The moments that follow from the weights of scores with a distribution."""
-    values, best = weighed.values, weighed.best
-    lowest, alive = float(values.min()), len(values)
-    with np.errstate(over="ignore"):
-        shift = values - best
-    if lowest - float(best) < float(_FLOOR):  # 0 * -inf would be NaN
-        np.maximum(shift, _FLOOR, out=shift)
-    if lowest == _MASKED:
-        alive = int(np.count_nonzero(values > _MASKED))
-    return Moments(float(best), weighed.total, float(np.dot(weighed.weights, shift)), alive)
+    shift, alive = weighed.shift, len(weighed.shift)
+    lowest = float(shift.min())
+    if lowest < float(_FLOOR):  # 0 * -inf would be NaN
+        if lowest == _MASKED:
+            alive = int(np.count_nonzero(weighed.values > _MASKED))
+        shift = np.maximum(shift, _FLOOR)
+    return Moments(float(weighed.best), weighed.total, float(np.dot(weighed.weights, shift)), alive)
