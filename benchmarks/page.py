@@ -1,4 +1,4 @@
-"""The page's server on the embedded model: a key press, typing, page weight, many at once.
+"""The page's server on the embedded model: a key press, typing, many at once.
 
 A key press is one `step` over HTTP until its state is parsed; its peer is one run of the engine for one token
 in this process. The server runs as `tokenglass serve` does, in a process of its own.
@@ -25,14 +25,12 @@ from peers import PROMPTS
 
 import tokenglass as tg
 from tokenglass.engines.base import Prefix
-from tokenglass.server.files import page_files
 
 ROUNDS = 40
 READING = 0.3  # seconds that somebody looks at a table before the next key
 CLIENTS = 16
 KEY_RATIO, KEY_MS = 1.3, 10.0  # must: at most this many steps and so much more
 TYPING_MS = 16.0
-MOST_BYTES = 300_000
 
 
 class Page:
@@ -102,13 +100,6 @@ def typing(page: Page) -> None:
     print(f"  median {statistics.median(times):.2f} ms   (min {min(times):.2f}, max {max(times):.2f})")
 
 
-def weight() -> None:
-    """Everything the page is made of, as it is sent."""
-    files = {address: file for address, file in page_files().items() if address != "/"}
-    size = sum(len(file.body) for file in files.values())
-    print(f"\npage weight: {size:,} bytes in {len(files)} files (must {MOST_BYTES:,})")
-
-
 def crowd(told: dict[str, Any], wanted: float) -> None:
     """Many who each read a long text as it is written, and one who clicks."""
     end, read = time.monotonic() + wanted, [0] * CLIENTS
@@ -152,7 +143,6 @@ def main() -> None:
         page = Page(told)
         key_presses(page, model)
         typing(page)
-        weight()
         page.close()
         crowd(told, wanted)
 
