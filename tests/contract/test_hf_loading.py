@@ -397,11 +397,14 @@ def test_a_model_that_ignores_padding_runs_texts_of_one_length_together(tmp_path
         assert np.abs(answer.logits[0] - families.reference(theirs, list(ids))[-1]).max() < 5e-4
 
 
+@pytest.mark.parametrize("is_intel", [True, False])
 @pytest.mark.parametrize("rows", [1, 2, 5, 8, 9])
-def test_few_rows_have_the_same_products(rows: int) -> None:
+def test_few_rows_have_the_same_products(rows: int, is_intel: bool, monkeypatch: Any) -> None:
     """With and without a bias, flat and as (B, n, D): another order of 96 sums of about 1, so 1e-5."""
+    from tokenglass.engines.hf import linear
     from tokenglass.engines.hf.linear import quicken
 
+    monkeypatch.setattr(linear, "_is_intel", lambda: is_intel)
     torch.manual_seed(rows)
     for bias in (True, False):
         layer = torch.nn.Linear(96, 40, bias=bias)
