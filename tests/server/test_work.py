@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +24,7 @@ import pytest
 from tests.conftest import FULL
 from tests.server.world import TEXT, bench, guarded, posted, served, streaming
 from tokenglass.server import work
-from tokenglass.server.running import Address
+from tokenglass.server.running import Address, listening
 from tokenglass.workbench import Workbench
 from tokenglass.workbench.turns import Cancelled, Turnstile, Work
 
@@ -289,3 +291,24 @@ def test_a_signal_ends_everything(sent: signal.Signals) -> None:
         finally:
             process.kill()
         assert "ERROR" not in process.stderr.read()
+
+
+def test_answers_leave_without_delay() -> None:
+    """A connection that waits for acknowledgements makes each answer 40 ms late."""
+
+    async def told() -> int:
+        found: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        async def heard(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            taken = writer.get_extra_info("socket")
+            found.set_result(taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        listener = listening("127.0.0.1", 0)
+        async with await asyncio.start_server(heard, sock=listener):
+            _, writer = await asyncio.open_connection(*listener.getsockname())
+            option = await found
+            writer.close()
+        return option
+
+    assert asyncio.run(told())

@@ -665,3 +665,13 @@ def test_a_step_that_was_read_can_be_asked_about_any_token(tmp_path: Path) -> No
     assert [account.removed for account in after] == [account.removed for account in before]
     assert len(before[0].effects) == 2  # the model and mirostat
     opened.close()
+
+
+def test_the_collector_rests_while_a_session_is_opened_and_no_longer(tmp_path: Path) -> None:
+    """Also where opening fails."""
+    import gc
+
+    (tmp_path / "none.tg.jsonl").write_text("{}\n")
+    with pytest.raises(TraceError):
+        open_session(tmp_path / "none.tg.jsonl", table_model())
+    assert gc.isenabled()

@@ -77,7 +77,9 @@ def listening(host: str, port: int) -> socket.socket:
             f"--host must be one address of this machine, got {host!r}: a page answers to its own name only"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    found = socket.socket(family, socket.SOCK_STREAM)
+    # asyncio sends without delay only where the protocol is named; else a body waits 40 ms for the
+    # acknowledgement of its headers
+    found = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind((host, port))
