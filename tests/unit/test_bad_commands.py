@@ -264,6 +264,34 @@ def test_a_swallowed_ctrl_c_comes_again() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, b"", b"")
 
 
+TAKEN_FOR_A_NO = """
+import ctypes, os, signal, sys
+from tokenglass.cli.interrupts import hear, heard_at_last
+
+class Thing:
+    def __getattr__(self, name):
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000):  # the interrupt is raised in here
+            pass
+
+heard_at_last()
+ask = ctypes.pythonapi.PyObject_HasAttrString
+ask.argtypes, ask.restype = [ctypes.py_object, ctypes.c_char_p], ctypes.c_int
+assert ask(Thing(), b"name") == 0  # C has swallowed it
+try:
+    hear()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@posix
+def test_a_ctrl_c_that_c_took_for_a_no_is_raised_again() -> None:
+    code = [sys.executable, "-c", TAKEN_FOR_A_NO]
+    ran = subprocess.run(code, capture_output=True, timeout=60, env=ENVIRONMENT)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (130, b"", b"")
+
+
 @posix
 @pytest.mark.parametrize("kind", ["not a folder", "read-only"])
 def test_a_cache_folder_that_takes_nothing(smollm2_files: Any, tmp_path: Path, kind: str) -> None:

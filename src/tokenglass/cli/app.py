@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.cli.interrupts import hear
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, print_json
 from tokenglass.errors import TraceError
@@ -30,6 +31,7 @@ MOST_TYPED = 64 << 20  # bytes of a text: a hundred times what the longest conte
 def invoke(command: str, given: Namespace, config: Mapping[str, Any]) -> int:
     """Run a command with its parsed options and the generation keywords that were among them."""
     given.config = dict(config)
+    hear()
     if command in _COMMANDS:
         return _COMMANDS[command](given)
     module, function = _ELSEWHERE.get(command, (command, "run"))
@@ -212,6 +214,7 @@ def load_model(given: Namespace, *, steps: bool = False) -> Model:
     named = {} if given.tokenizer is None else {"tokenizer": given.tokenizer}
     model = tg.load(given.model, precision=given.precision, **named)
     load_drafter(given.config, given, model)
+    hear()
     return model
 
 

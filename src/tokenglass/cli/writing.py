@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.checking import say_notes
+from tokenglass.cli.interrupts import hear
 from tokenglass.cli.outcome import FAILED, INTERRUPTED, OK
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.config import SEARCHES
@@ -98,6 +99,7 @@ class Run:
         if not self.quiet:
             self.shown = screen.write(self.begun.prompt_text, "prompt")
         for step in self.model.stream(self.ids, **self.config):
+            hear()
             self.texts[0].append(step)
             if not self.quiet:
                 self.shown = (self.shown + screen.write(step.text, after=self.shown))[-16:]
@@ -106,6 +108,7 @@ class Run:
         model, n = self.model, len(self.texts)
         with _waiting(self.quiet, count(n, "text")):
             for sample, step in decode_samples(model.engine, model.tokenizer, self.ids, self.plan, n):
+                hear()
                 self.texts[sample].append(step)
 
     def generation(self) -> Generation:
