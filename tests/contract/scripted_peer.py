@@ -157,7 +157,7 @@ class ScriptedPeer:
             return self._models()
         llama = self.kind == "llama.cpp"
         if path == "/props" and llama:
-            settings = {"n_ctx": 64}
+            settings = {"n_ctx": 65}  # one of them for the answer
             return {"default_generation_settings": settings, "eos_token": "<end>", "chat_template": TEMPLATE}
         if body is None:
             return None

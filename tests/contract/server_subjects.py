@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.conftest import FULL
 from tests.contract.scripted_peer import ScriptedPeer
 from tests.contract.subjects import Subject
 from tests.support import EOS, SIZE, ByteTokenizer
@@ -23,9 +22,6 @@ from tokenglass.errors import MissingDependency
 # Activations are rounded to int8 there. Measured on texts of English: among the best 50 of a position, the
 # largest difference of a log-probability was 0.84, and the mean KL divergence over them 0.011.
 QUANTISED = 1.0
-# llama.cpp keeps keys and values in float16: over prefixes of 1 to 100 tokens, on logits
-# that are 13 apart, log-probabilities were off by 0.03 at most.
-HALF_CACHE = 0.1
 
 
 def rule(ids: tuple[int, ...]) -> np.ndarray:
@@ -89,7 +85,6 @@ def llamacpp(folder: Path) -> Subject:
     return Subject(
         open=lambda: connecting._model(Transport(child.address), None).engine,
         reference=_rows(theirs),
-        tolerance=HALF_CACHE,
         context=context,
         close=lambda: running.__exit__(None, None, None),
     )
@@ -106,5 +101,5 @@ SUBJECTS: dict[str, Callable[[Path], Subject]] = {
     "server-scripted-llamacpp": partial(scripted, "llama.cpp"),
     "server-scripted-vllm": partial(scripted, "vllm"),
     "server-scripted-sglang": partial(scripted, "sglang"),
-    **({"server-llamacpp": llamacpp} if FULL else {}),  # a minute; `test_server_llamacpp` always runs
+    "server-llamacpp": llamacpp,
 }

@@ -120,7 +120,7 @@ def test_what_it_can_do_is_data(served: Any) -> None:
     yes = ("ids", "bytes", "raw", "n_probs", "logit_bias", "tokenize", "detokenize")
     assert {name: found[name] for name in yes} == dict.fromkeys(yes, "yes")
     assert found["listed"] == 256 and found["echo"] == found["prompt_logprobs"] == "no"
-    assert served.info.vocab_size == 49152 and served.info.context_length == 512
+    assert served.info.vocab_size == 49152 and served.info.context_length == 511
 
 
 def test_forced_tokens_go_as_ids(served: Any, smollm2: Any) -> None:

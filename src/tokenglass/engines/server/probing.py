@@ -257,7 +257,7 @@ def _probed_llama(line: Transport, model: str, card: JsonDict, properties: JsonD
     meta = card["meta"] if isinstance(card.get("meta"), dict) else {}
     settings = properties["default_generation_settings"]
     counts = {name: meta.get(name) for name in ("n_vocab", "n_params")}
-    context = settings.get("n_ctx") if isinstance(settings, dict) else None
+    places = _count(settings.get("n_ctx")) if isinstance(settings, dict) else None
     texts = {role: properties.get(f"{role}_token") for role in ("bos", "eos")}
     template = properties.get("chat_template")
     peer = LlamaCpp(whole=_whole_token(line))
@@ -267,7 +267,7 @@ def _probed_llama(line: Transport, model: str, card: JsonDict, properties: JsonD
         peer.likeliest(line, _PROBE, MOST_LISTED),
         model=model,
         vocab_size=_count(counts["n_vocab"]),
-        context_length=_count(context),
+        context_length=places and places - 1,  # one is kept for the token it writes
         parameters=_count(counts["n_params"]) or 0,
         weights=str(meta.get("ftype") or ""),
         specials={role: text for role, text in texts.items() if isinstance(text, str) and text},
