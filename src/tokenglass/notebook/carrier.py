@@ -36,6 +36,7 @@ class Carrier:
         self.bench, self._send, self._answered = bench, send, answered
         self._running: set[tuple[str, int]] = set()  # streams that are wanted
         self._tasks: set[asyncio.Task[None]] = set()
+        self._home = _loop_here()  # of the cell that made the view
 
     def heard(self, message: Message) -> None:
         """One message of a view: a call, or the wish to stop one."""
@@ -57,13 +58,19 @@ class Carrier:
             self._answered(view, answer)
 
     def _stream(self, key: tuple[str, int], name: str, params: Any) -> None:
+        """Begin a stream on the loop of the main thread, which alone hears an interrupt of the kernel.
+
+        JupyterLab sends messages of views to another thread, so that they are heard while a cell runs.
+        """
         self._running.add(key)
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # nobody else has messages to take in between
+        loop = self._home or _loop_here()
+        if loop is not None and loop.is_running():
+            loop.call_soon_threadsafe(self._begin, key, name, params)
+        else:  # nobody else has messages to take in between
             asyncio.run(self._taken(key, name, params))
-            return
-        task = loop.create_task(self._taken(key, name, params))
+
+    def _begin(self, key: tuple[str, int], name: str, params: Any) -> None:
+        task = asyncio.ensure_future(self._taken(key, name, params))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -112,3 +119,10 @@ class Carrier:
 
     def _tell(self, key: tuple[str, int], event: str, data: Any) -> None:
         self._send({"view": key[0], "number": key[1], "event": event, "data": data})
+
+
+def _loop_here() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
