@@ -6,6 +6,7 @@ Every new place is recorded as any step is; the session stays where it stands, b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import fsum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,7 @@ def expand(
     leaves, shares = tuple(node for node, _ in found), tuple(share for _, share in found)
     if stopped == "depth" and not level:
         stopped = "end" if all(_finished(node, here) for node in leaves) else "p"
-    return Expansion(here, leaves, shares, float(sum(shares)), len(session.tree) - before, stopped)
+    return Expansion(here, leaves, shares, min(1.0, fsum(shares)), len(session.tree) - before, stopped)
 
 
 def _is_undecided(table: NextTokens, entropy: float | None) -> bool:

@@ -315,7 +315,7 @@ class Walk:
         if found is not None:
             assert found.n_new == len(self.book) - before
             assert all(hand.here in (0, *self.lineage(leaf.id)) for leaf in found.leaves)
-            assert 0.0 < found.covered <= 1.0 + 1e-9
+            assert 0.0 < found.covered <= 1.0
 
     def sample(self, hand: Hand, session: tg.Session, x: int) -> None:
         n = 1 + x % 3

@@ -209,6 +209,24 @@ def test_a_comparison_shows_the_librarys_numbers(page: Any, model: Model) -> Non
     assert [shift.token.text for shift in end.movers[: len(tokens)]] == tokens
 
 
+def test_two_models_are_compared(browser: Any, model: Model) -> None:
+    """The same vocabulary over other logits: the numbers are the library's, and each side is named."""
+    size = len(model.tokenizer)
+    engine = TableEngine(spread(size, range(256, size), scale=2.5), size, eos_ids=())
+    other = Model(engine, model.tokenizer)
+    pytest.importorskip("fastapi", reason="the page needs tokenglass[web]")
+    with serving(model, {"one": model, "two": other}) as site, opened(browser, site.url, site.home) as page:
+        view = go(page, "compare")
+        view.get_by_text("two models", exact=True).click()
+        run(view.locator("textarea").first, "the sea was")
+        view.locator(".parties p.small", has_text="table").first.wait_for()  # both engines are called so
+        numbers = view.locator(".answer .fact b").all_inner_texts()
+    end = tg.compare(model, other, prompt="the sea was", max_new_tokens=12, n=12).prompt_end
+    assert end.tv > 0.01
+    assert numbers[0] == f"{100 * end.tv:.1f} %" and numbers[1] == f"{end.js_bits:.2f} bits"
+    assert numbers[2] == f"{end.kl_ab_bits:.2f} bits / {end.kl_ba_bits:.2f} bits"
+
+
 def test_one_word_is_changed_in_its_place(page: Any, model: Model) -> None:
     view = go(page, "compare")
     view.get_by_label("prompt A").fill("the light went out")
