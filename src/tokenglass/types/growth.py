@@ -16,7 +16,7 @@ class Expansion(Tabular):
     Attributes:
         node: the place.
         leaves: where the unfolding ended, likeliest first.
-        probabilities: of each leaf after the chain, given the place; their sum is `covered`, but for rounding.
+        probabilities: of each leaf after the chain, given the place; they sum to `covered`.
         covered: the probability of all texts that begin like one of the leaves, exactly.
         n_new: how many places are new.
         stopped: why it went no further: "depth", "p" (what is left is less likely), "end" (every text has
