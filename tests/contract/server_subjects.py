@@ -20,7 +20,7 @@ from tokenglass.connecting import connect
 from tokenglass.errors import MissingDependency
 
 # Activations are rounded to int8 there. Measured on texts of English: among the best 50 of a position, the
-# largest difference of a log-probability was 0.84, and the mean KL divergence over them 0.011.
+# largest difference of a log-probability was 0.95, and the mean KL divergence over them 0.004.
 QUANTISED = 1.0
 
 

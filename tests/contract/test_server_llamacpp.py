@@ -57,24 +57,28 @@ def fast(smollm2_files: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("prompt", PROMPTS + (MORE if FULL else ()))
 def test_greedy_and_the_best_fifty(served: Any, fast: Any, prompt: str) -> None:
-    """Ids exactly; where they part, the margin is below what quantised activations may move.
+    """Ids exactly; where they part, the margins are below what quantised activations may move.
 
-    Both round activations to int8, in other blocks and orders, so log-probabilities differ: by 0.84 at most
-    among the best 50, with a KL divergence over them of 0.011 in the mean, when this was written.
+    Both round activations to int8, in other blocks and orders, so log-probabilities differ: by 0.95 at most
+    among the best 50, with a KL divergence over them of 0.004 in the mean, when this was written.
     """
     ids = tuple(fast.tokenize(prompt).ids)
     ours = fast.generate(list(ids), max_new_tokens=N, eos_token_id=None)
-    worst, divergence = 0.0, list[float]()
+    worst, divergence, parted = 0.0, list[float](), list[float]()
     for step in ours.steps:
         (listing,) = served.engine.forward([_prefix(ids)]).top
         true = log_softmax(fast.engine.forward([_prefix(ids)]).logits[0, -1])
         best, logprobs = listing.ids[:BEST], listing.logprobs[:BEST].astype(np.float64)
         worst = max(worst, float(np.abs(logprobs - true[best]).max()))
         divergence.append(float((np.exp(logprobs) * (logprobs - true[best])).sum()))
-        margin = float(listing.logprobs[0] - listing.logprobs[1])
-        assert listing.ids[0] == step.id or max(margin, step.margin) < QUANTISED / 4
+        if listing.ids[0] != step.id:  # then their difference moved by both margins together
+            moved = float(listing.logprobs[0] - listing.logprobs[listing.ids == step.id][0]) + step.margin
+            parted.append(moved)
+            assert moved < QUANTISED
         ids = (*ids, step.id)
     print(f"largest difference {worst:.3f}, mean KL over the best {BEST} {np.mean(divergence):.5f}")
+    print(f"parted {len(parted)} times in {N} tokens, by a difference that moved by {parted}")
+    assert len(parted) <= max(1, N // 20)
     assert worst <= QUANTISED
     assert np.mean(divergence) < 0.02
 
