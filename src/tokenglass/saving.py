@@ -18,7 +18,7 @@ from tokenglass.session import Session
 from tokenglass.stages.ledger import Ledger
 from tokenglass.text import safe_line
 from tokenglass.traces import Header, Journal, Other, Trace, tree_of
-from tokenglass.traces.collecting import uncollected
+from tokenglass.traces.reading import without_collector
 from tokenglass.treewriter import TreeWriter
 from tokenglass.types import EngineInfo, Node, Tree
 from tokenglass.version import __version__
@@ -159,7 +159,7 @@ def open_session(path: str | Path, model: Model | None = None, **config: Any) ->
             its model is not here or has other weights.
     """
     known = model or _cached(path)
-    with uncollected():
+    with without_collector():
         journal, trace = Journal.resume(path, known.tokenizer)
         try:
             return _opened(journal, trace, known, config)
