@@ -35,9 +35,8 @@ def heard_at_last() -> None:
             before(lost)
 
     sys.unraisablehook = hook
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # it may be ignored, as in the background
+    # a program in the background may ignore it, and goes on doing so
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _raise)
 
 
