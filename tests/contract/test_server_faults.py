@@ -164,7 +164,7 @@ def test_the_peer_dies_for_good(peer: ScriptedPeer) -> None:
     def die(answer: Answer) -> None:
         if answer.number <= 2:
             return answer.send(answer.document)
-        Thread(target=served.server.shutdown).start()
+        served.server.shutdown()  # waits for the loop: its poll would keep the listener alive a moment longer
         served.server.server_close()
         answer.hang_up()
 
