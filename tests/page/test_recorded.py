@@ -24,11 +24,11 @@ TOLERANCE = 2e-6
 EXACT = [
     {"do_sample": True, "top_k": k, "temperature": t, "top_p": p, "min_p": m}
     for k, t, p, m in itertools.product((1, 5, 40), (0.3, 0.7, 1.0, 1.7), (1.0, 0.85), (None, 0.05))
-] + [{"do_sample": True, "top_k": None, "top_p": p} for p in (0.1, 0.35)]
+] + [{"do_sample": True, "top_k": None, "top_p": p} for p in (0.1, 0.25)]
 BETWEEN = [
     {"do_sample": True, "top_k": k, "temperature": t, "top_p": p, "min_p": m}
     for k, t, p, m in itertools.product((None, 64, 150), (0.6, 1.0, 1.6), (1.0, 0.93), (None, 0.002))
-]
+] + [{"do_sample": True, "top_k": None, "top_p": 0.35}]  # more than the 64 kept rows hold at one place
 
 
 _CALL = """([operation, params]) => document.querySelector("tg-app").backend.call(operation, params)
