@@ -29,8 +29,8 @@ MOST_SCORES = 1 << 18  # new tokens x slots of one run, the size of the attentio
 LARGEST_BATCH = 64  # more tokens at once are a prompt being read, not branches growing
 BATCHES_BEFORE_WIDENING = 24  # widening takes about 1.5 s, and saves 10-30 ms a batch
 HEAD_ROWS = 64  # rows of logits made at once
-LONGEST_LINE = 512  # tokens of one run of a long text; its blocks are unpacked once a run
-MOST_LINE_SCORES = 1 << 20  # tokens x slots of such a run: 4 MB of attention scores for each head
+LONGEST_LINE = 256  # tokens of one run of a long text: enough to pay for unpacking the blocks
+MOST_LINE_SCORES = 1 << 19  # tokens x slots of such a run: 2 MB of attention scores for each head
 
 
 class OnnxEngine:

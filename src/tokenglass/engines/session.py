@@ -5,9 +5,11 @@ Knows ONNX Runtime; knows nothing about tokens. This is the only module that imp
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,8 @@ class Session:
         values = [ort.OrtValue.ortvalue_from_numpy(array) for array in part.weights.values()]
         options.add_external_initializers(list(part.weights), values)
         try:
-            self._session = ort.InferenceSession(part.model, options, providers=["CPUExecutionProvider"])
+            with _plain_attention():
+                self._session = ort.InferenceSession(part.model, options, providers=["CPUExecutionProvider"])
         except Exception as error:
             raise EngineError(f"ONNX Runtime refused the model: {_first_line(error)}") from error
         del values
@@ -82,6 +85,29 @@ class Session:
         except Exception as error:
             raise EngineError(f"ONNX Runtime failed in mid-run: {_first_line(error)}") from error
         return result[0]
+
+
+_environment = Lock()
+
+
+@contextmanager
+def _plain_attention() -> Iterator[None]:
+    """Operators made meanwhile keep to attention in one piece.
+
+    For runs as small as ours, whose scores fit in memory anyway, the tiled kernel takes up to twice as long.
+    The runtime has no option for it, only a variable that it reads while it makes an operator.
+    """
+    name = "ORT_GQA_DISABLE_FLASH_ATTENTION"
+    with _environment:
+        before = os.environ.get(name)
+        os.environ[name] = "1"
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = before
 
 
 def _give_back_memory() -> None:
