@@ -388,6 +388,23 @@ def test_a_play_pauses_and_says_why(bench: Workbench) -> None:
     assert (end["paused"], end["finish_reason"]) == ("eos", "eos")
 
 
+def test_the_best_text_of_a_search_goes_through_the_gate() -> None:
+    """Bytes that a screen would obey, and a character of which one byte is there yet."""
+    hostile = Workbench(model(writes("\x1b]\u202e€\n é")))
+    items, _ = stream(
+        hostile,
+        "strategies",
+        prompt="a",
+        names=["beam_search", "prompt_lookup"],
+        config={"max_new_tokens": 12, "stop_strings": "é"},
+    )
+    for name in ("beam_search", "prompt_lookup"):
+        best = [item["best"] for item in items if item["strategy"] == name]
+        assert best and all(text.isprintable() and " " not in text for text in best)
+        assert any(text.startswith("⟨ESC⟩]⟨U+202E⟩⟨E2⟩") for text in best), best  # half of the euro sign
+        assert any("€⏎·é" in text for text in best), best  # and all of it
+
+
 def test_a_stream_that_is_closed_stops_and_leaves_the_session_usable(bench: Workbench) -> None:
     session = opened(bench)
     run = bench.stream("play", {"session": session, "count": 100})
