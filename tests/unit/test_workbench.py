@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from tests.support import EOS, SIZE, model, writes
 from tests.unit.workbench_calls import call, stream
 from tokenglass.config import FIELDS
 from tokenglass.errors import ContextOverflow, EngineError, NoTokenAllowed, TraceError, Unsupported
+from tokenglass.model import Model
+from tokenglass.tokenizer.training import train
 from tokenglass.workbench import OPERATIONS, Refused, Workbench
 from tokenglass.workbench.kinds import KEYWORDS, REFUSED_HERE
 from tokenglass.workbench.sessions import Sessions
@@ -40,6 +42,20 @@ def test_every_operation_says_what_it_takes_and_answers(bench: Workbench) -> Non
     assert all(each.about.endswith(".") and each.schema["type"] == "object" for each in OPERATIONS.values())
     listed = call(bench, "info")["operations"]
     assert {row["name"]: row["streams"] for row in listed} == {n: o.streams for n, o in OPERATIONS.items()}
+
+
+def test_what_the_tokenizer_cannot_say_is_told_beforehand(bench: Workbench) -> None:
+    """A page that asks only for what is supported is never refused for its model."""
+    pieces = Workbench(Model(bench.model.engine, cast(Any, train("a b c ab abc " * 9, 258).tokenizer)))
+    for each, beyond in ((bench, {"words", "merges"}), (pieces, set[str]())):
+        listed = call(each, "info")["operations"]
+        assert {row["name"] for row in listed if not row["supported"]} == beyond
+        for name in ("words", "merges"):
+            if name not in beyond:
+                assert call(each, name, text="abc")["words"]
+                continue
+            with pytest.raises(Unsupported):
+                each.call(name, {"text": "abc"})
 
 
 def test_every_keyword_of_the_library_is_offered_or_refused_by_name(bench: Workbench) -> None:

@@ -208,7 +208,7 @@ _FACTS = {
         presets=many(TEXT),
         strategies=many(row(name=TEXT, keywords=OPEN)),
         limits=OPEN,
-        operations=many(row(name=TEXT, streams=FLAG)),
+        operations=many(row(name=TEXT, **each("streams supported", FLAG))),
     ),
     "tokenize": row(text=TEXT, n_tokens=WHOLE, ids=many(WHOLE), tokens=many(CUT_TOKEN)),
     "words": row(text=TEXT, n_bytes=WHOLE, **each("characters words", many(_PIECE)), tokens=many(CUT_TOKEN)),

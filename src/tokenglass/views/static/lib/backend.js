@@ -10,7 +10,7 @@
  * @property {(op: string, params?: object, options?: CallOptions) => Promise<any>} call
  * @property {(op: string, params?: object, options?: CallOptions) => Promise<any>} stream resolves with what the
  *   end of the stream says
- * @property {(op: string) => boolean} can whether the operation is there at all; known after `call("info")`
+ * @property {(op: string) => boolean} can whether the operation is there at all, and the model can answer it; known after `call("info")`
  * @property {(callback: (state: any) => void) => (() => void)} onPush states nobody asked for; returns how to stop
  */
 
@@ -71,7 +71,7 @@ export class HttpBackend {
   /** @param {string} op @param {object} [params] @param {CallOptions} [options] */
   async call(op, params = {}, { signal } = {}) {
     const answer = await (await this.#post(op, params, "application/json", signal)).json();
-    if (op === "info") this.#operations = new Set(["info", ...(answer.operations ?? []).map((each) => each.name ?? each)]);
+    if (op === "info") this.#operations = supported(answer);
     return answer;
   }
 
@@ -98,6 +98,11 @@ export class HttpBackend {
     if (!response.ok) throw failure(await response.json().catch(() => ({})), response.status, response.headers.get("Retry-After"));
     return response;
   }
+}
+
+/** What a backend can be asked for: what `info` lists and does not say to be beyond its model. @param {any} info @returns {Set<string>} */
+export function supported({ operations }) {
+  return new Set(["info", ...operations.filter((/** @type {any} */ each) => each.supported).map((/** @type {any} */ each) => each.name)]);
 }
 
 /** @param {any} body @param {number} status @param {string | null} [retryAfter] */

@@ -1,6 +1,6 @@
 /** The notebook's kernel as a Backend: the same operations, carried by the messages of one widget. */
 
-import { BackendError } from "../lib/backend.js";
+import { BackendError, supported } from "../lib/backend.js";
 
 /** Milliseconds without an answer after which the reader is told that the kernel is at work elsewhere. */
 export const PATIENCE = 2000;
@@ -57,7 +57,7 @@ export class WidgetBackend {
       return this.#ask("state", { session, n: params.n }, options);
     }
     const answer = await this.#ask(op, params, options);
-    if (op === "info") this.#operations = new Set(["info", ...answer.operations.map((/** @type {any} */ each) => each.name ?? each)]);
+    if (op === "info") this.#operations = supported(answer);
     return answer;
   }
 
