@@ -134,7 +134,7 @@ STATE = row(
     **each("redo_token finish_reason", maybe(TEXT)),
     config=row(given=OPEN, effective=OPEN, sources=OPEN, no_effect=many(TEXT), warnings=many(TEXT)),
     chain=row(**_CHAIN),
-    tree=row(nodes=many(NODE)),
+    tree=row(**each("revision n_nodes", WHOLE), since=maybe(WHOLE), nodes=many(NODE), gone=many(WHOLE)),
     step_ms={"type": "number", "minimum": 0},
 )
 SEQUENCE = row(text=TEXT, ids=many(WHOLE), finish_reason=TEXT, score=NUMBER, steps=many(LIGHT_STEP))
