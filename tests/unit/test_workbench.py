@@ -401,8 +401,35 @@ def test_a_play_pauses_and_says_why(bench: Workbench) -> None:
     assert (end["paused"], end["text"]) == ("length", "abc de")
     items, end = stream(bench, "play", session=session, count=5, watch=["h"], top=1)
     assert (end["paused"], end["text"]) == ("watched", "abc def g") and "rank 1" in end["reason"]
+    assert end["seen"] == {key: end["next"]["rows"][0][key] for key in end["seen"]}
     items, end = stream(bench, "play", session=session, count=50)
     assert (end["paused"], end["finish_reason"]) == ("eos", "eos")
+
+
+def test_a_play_that_is_told_to_stop_ends_with_the_token_under_way(bench: Workbench) -> None:
+    session = opened(bench)
+    run = bench.stream("play", {"session": session, "count": 100})
+    for _ in range(3):
+        next(run)
+    assert call(bench, "stop", session=session) == {}
+    with pytest.raises(StopIteration) as ended:
+        next(run)
+    end = ended.value.value
+    assert (end["paused"], end["text"], end["seen"]) == ("stopped", "abc ", None)
+    assert call(bench, "state", session=session)["text"] == "abc "
+    items, end = stream(bench, "play", session=session, count=2)  # it was that run alone
+    assert (len(items), end["paused"]) == (2, "length")
+
+
+def test_a_play_that_is_overtaken_ends(bench: Workbench) -> None:
+    """Two at once in one session would write through one another."""
+    session = opened(bench)
+    first = bench.stream("play", {"session": session, "count": 100})
+    next(first)
+    items, _ = stream(bench, "play", session=session, count=2)
+    with pytest.raises(StopIteration) as ended:
+        next(first)
+    assert len(items) == 2 and ended.value.value["paused"] == "stopped"
 
 
 def test_the_best_text_of_a_search_goes_through_the_gate() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from tokenglass.views.rows import candidate
 from tokenglass.workbench.kinds import (
     DEFAULT_ROWS,
     MOST_ROWS,
@@ -99,10 +100,16 @@ def play(
     since: int | None = None,
 ) -> Stream:
     """Write on until a step is worth a look; each item is the step and the table after it."""
-    paused, reason = "length", f"{count} {'token' if count == 1 else 'tokens'} written"
-    for _ in range(count):
+    paused, reason, watched = "length", f"{count} {'token' if count == 1 else 'tokens'} written", watch or ()
+    player = object()
+    for index in range(count):
         with bench.use(session) as held:  # let go between tokens: others may look, and go on from elsewhere
-            played = held.session.play(1, entropy=entropy, watch=watch or (), top=top)
+            if index == 0:
+                held.kept["player"] = player
+            elif held.kept.get("player") is not player:
+                paused, reason = "stopped", "stopped"
+                break
+            played = held.session.play(1, entropy=entropy, watch=watched, top=top)
             row = {"node": held.session.node.id, "step": None, "next": next_row(held, n)}
         for step in played.steps:
             yield {**row, "step": step.to_dict()}
@@ -110,7 +117,20 @@ def play(
             paused, reason = played.paused, played.reason
             break
     with bench.use(session) as held:
-        return answer(held, n, since=since, paused=paused, reason=reason)
+        rows = map(held.table.lookup, watched if paused == "watched" else ())
+        seen = next((candidate(row) for row in rows if row.rank is not None and row.rank <= top), None)
+        return answer(held, n, since=since, paused=paused, reason=reason, seen=seen)
+
+
+@operation(session=SESSION)
+def stop(bench: Workbench, session: str) -> JsonDict:
+    """End what plays in a session: no token follows the one that is under way, and the stream ends with it.
+
+    A client that hangs up ends it too, but cannot know whether one more token was written meanwhile.
+    """
+    with bench.use(session) as held:
+        held.kept.pop("player", None)
+    return {}
 
 
 # ------------------------------------------------------------------------------------------------ tending

@@ -225,6 +225,7 @@ _FACTS = {
         sha256=many(TEXT),
     ),
     "close": row(),
+    "stop": row(),
 }
 _STATES = {
     **each("open state step undo redo goto set name note", STATE),
@@ -236,7 +237,7 @@ _STATES = {
     "sample": also(
         STATE, samples=row(node=WHOLE, n=WHOLE, n_new=WHOLE, leaves=many(row(**_LEAF, count=WHOLE)))
     ),
-    "play": also(STATE, paused=TEXT, reason=TEXT),
+    "play": also(STATE, paused=TEXT, reason=TEXT, seen=maybe(CANDIDATE)),
     "load": {"anyOf": [STATE, row(upload=TEXT)]},
 }
 _QUESTIONS = {
