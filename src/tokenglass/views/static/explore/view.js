@@ -48,6 +48,7 @@ export class Explore extends HTMLElement {
   #under = h("div.row.small");
   #curve = h("figure.curve", { hidden: true });
   #error = h("p.error", { role: "alert", hidden: true });
+  #hint = h("p.note.hint", { hidden: true }, "New to this? ", h("a", { href: "#lessons" }, "Take the first tour"), ": six things to do with a sentence of your own, in two minutes.");
 
   get store() {
     return this.app.store;
@@ -65,12 +66,13 @@ export class Explore extends HTMLElement {
     this.editor.chatAllowed = Boolean(this.app.info.has_chat_template);
     this.chain.app = this.tree.app = this.app;
     fill(this,
-      h("section.instrument", { "aria-label": "the text" }, this.text, this.editor, this.#tools, this.play.element, this.#error),
+      h("section.instrument", { "aria-label": "the text" }, this.text, this.editor, this.#tools, this.play.element, this.#hint, this.#error),
       h("div.halves", {},
         h("section.gap", { "aria-label": "what may come next" }, this.#heading, this.guess.element, this.#table, this.#detail, this.#under, this.entry.element, this.#curve),
         this.chain),
       this.tree);
     this.#wire();
+    this.#hint.hidden = !this.app.offers("lessons");
     await this.open({ text: this.app.info.default_prompt, chat: false });
   }
 
@@ -201,6 +203,7 @@ export class Explore extends HTMLElement {
     this.drawTools();
     this.guess.moved(op);
     this.play.moved(op);
+    if (op !== "open") this.#hint.hidden = true;
     this.entry.moved();
     this.app.refreshKeys();
     announce(sentence(op, state, before));
@@ -336,6 +339,7 @@ export class Explore extends HTMLElement {
 
   /** Another view is shown: nothing goes on unseen. */
   hide() {
+    this.#hint.hidden = true;
     this.play.stop();
   }
 }
