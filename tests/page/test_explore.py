@@ -343,3 +343,29 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), key
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
         assert [(v["id"], v["impact"], v["nodes"][0]["html"]) for v in found] == []
+
+
+@pytest.mark.parametrize("width", [390, 320])
+def test_every_view_is_in_sight_on_a_phone(browser: Any, site: Site, width: int) -> None:
+    """A list that scrolls sideways looks complete without its end, which is where the lessons are."""
+    with opened(browser, site.url, site.home, (width, 800)) as page:
+        page.locator("table.next tr.rest").wait_for()
+        ends = page.locator("nav a").evaluate_all("all => all.map((a) => a.getBoundingClientRect().right)")
+        assert len(ends) == 6 and max(ends) <= width
+        assert page.locator("nav").evaluate("(nav) => nav.scrollWidth <= nav.clientWidth")
+        tops = page.locator("nav a").evaluate_all("all => all.map((a) => a.getBoundingClientRect().top)")
+        assert len(set(tops)) == (1 if width == 390 else 2)  # the text keeps its place on an ordinary phone
+
+
+def test_who_is_new_is_shown_where_to_begin_until_they_did(page: Any) -> None:
+    hint = page.locator(".hint")
+    assert hint.is_visible()
+    free(page)
+    acted(page, "Enter")
+    assert hint.is_hidden()
+    page.reload()
+    ready(page)
+    hint.get_by_role("link", name="Take the first tour").click()
+    page.get_by_role("button", name="begin: First tour").click()
+    page.locator("tg-explore table.next").first.wait_for()
+    assert hint.is_hidden()

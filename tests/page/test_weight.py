@@ -24,8 +24,7 @@ def fetched(page: Any, but: str = "nothing") -> int:
 
 def test_the_page_is_light(browser: Any, table_site: Site) -> None:
     """The page as it opens, with its first answers; and the files of every view."""
-    # in one run a question of a view that was left at once was refused (422); here only weight is judged
-    with opened(browser, table_site.url, table_site.home, strict=False) as page:
+    with opened(browser, table_site.url, table_site.home) as page:
         page.locator("tg-explore .tok").first.wait_for()
         page.wait_for_load_state("networkidle")
         first = fetched(page)

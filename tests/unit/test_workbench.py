@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,6 +14,8 @@ from tests.support import EOS, SIZE, model, writes
 from tests.unit.workbench_calls import call, stream
 from tokenglass.config import FIELDS
 from tokenglass.errors import ContextOverflow, EngineError, NoTokenAllowed, TraceError, Unsupported
+from tokenglass.model import Model
+from tokenglass.tokenizer.training import train
 from tokenglass.workbench import OPERATIONS, Refused, Workbench
 from tokenglass.workbench.kinds import KEYWORDS, REFUSED_HERE
 from tokenglass.workbench.sessions import Sessions
@@ -40,6 +42,20 @@ def test_every_operation_says_what_it_takes_and_answers(bench: Workbench) -> Non
     assert all(each.about.endswith(".") and each.schema["type"] == "object" for each in OPERATIONS.values())
     listed = call(bench, "info")["operations"]
     assert {row["name"]: row["streams"] for row in listed} == {n: o.streams for n, o in OPERATIONS.items()}
+
+
+def test_what_the_tokenizer_cannot_say_is_told_beforehand(bench: Workbench) -> None:
+    """A page that asks only for what is supported is never refused for its model."""
+    pieces = Workbench(Model(bench.model.engine, cast(Any, train("a b c ab abc " * 9, 258).tokenizer)))
+    for each, beyond in ((bench, {"words", "merges"}), (pieces, set[str]())):
+        listed = call(each, "info")["operations"]
+        assert {row["name"] for row in listed if not row["supported"]} == beyond
+        for name in ("words", "merges"):
+            if name not in beyond:
+                assert call(each, name, text="abc")["words"]
+                continue
+            with pytest.raises(Unsupported):
+                each.call(name, {"text": "abc"})
 
 
 def test_every_keyword_of_the_library_is_offered_or_refused_by_name(bench: Workbench) -> None:
@@ -243,12 +259,13 @@ def test_a_session_can_be_carried_away_and_back(bench: Workbench) -> None:
     before = call(bench, "name", session=session, text="x")
     saved = call(bench, "save", session=session)
     loaded = call(bench, "load", part=saved["text"])
-    same = set(before) - {"session", "step_ms", "last"}
+    same = set(before) - {"session", "step_ms", "last", "tree"}
+    assert loaded["tree"]["nodes"] == before["tree"]["nodes"]
     assert {key: loaded[key] for key in same} == {key: before[key] for key in same}
     half = len(saved["text"]) // 2
     first = call(bench, "load", part=saved["text"][:half], more=True)
     whole = call(bench, "load", part=saved["text"][half:], upload=first["upload"])
-    assert whole["tree"] == before["tree"]
+    assert whole["tree"]["nodes"] == before["tree"]["nodes"]
     with pytest.raises(Refused, match="no such upload"):
         bench.call("load", {"part": "", "upload": first["upload"]})
 
@@ -384,8 +401,52 @@ def test_a_play_pauses_and_says_why(bench: Workbench) -> None:
     assert (end["paused"], end["text"]) == ("length", "abc de")
     items, end = stream(bench, "play", session=session, count=5, watch=["h"], top=1)
     assert (end["paused"], end["text"]) == ("watched", "abc def g") and "rank 1" in end["reason"]
+    assert end["seen"] == {key: end["next"]["rows"][0][key] for key in end["seen"]}
     items, end = stream(bench, "play", session=session, count=50)
     assert (end["paused"], end["finish_reason"]) == ("eos", "eos")
+
+
+def test_a_play_that_is_told_to_stop_ends_with_the_token_under_way(bench: Workbench) -> None:
+    session = opened(bench)
+    run = bench.stream("play", {"session": session, "count": 100})
+    for _ in range(3):
+        next(run)
+    assert call(bench, "stop", session=session) == {}
+    with pytest.raises(StopIteration) as ended:
+        next(run)
+    end = ended.value.value
+    assert (end["paused"], end["text"], end["seen"]) == ("stopped", "abc ", None)
+    assert call(bench, "state", session=session)["text"] == "abc "
+    items, end = stream(bench, "play", session=session, count=2)  # it was that run alone
+    assert (len(items), end["paused"]) == (2, "length")
+
+
+def test_a_play_that_is_overtaken_ends(bench: Workbench) -> None:
+    """Two at once in one session would write through one another."""
+    session = opened(bench)
+    first = bench.stream("play", {"session": session, "count": 100})
+    next(first)
+    items, _ = stream(bench, "play", session=session, count=2)
+    with pytest.raises(StopIteration) as ended:
+        next(first)
+    assert len(items) == 2 and ended.value.value["paused"] == "stopped"
+
+
+def test_the_best_text_of_a_search_goes_through_the_gate() -> None:
+    """Bytes that a screen would obey, and a character of which one byte is there yet."""
+    hostile = Workbench(model(writes("\x1b]\u202e€\n é")))
+    items, _ = stream(
+        hostile,
+        "strategies",
+        prompt="a",
+        names=["beam_search", "prompt_lookup"],
+        config={"max_new_tokens": 12, "stop_strings": "é"},
+    )
+    for name in ("beam_search", "prompt_lookup"):
+        best = [item["best"] for item in items if item["strategy"] == name]
+        assert best and all(text.isprintable() and " " not in text for text in best)
+        assert any(text.startswith("⟨ESC⟩]⟨U+202E⟩⟨E2⟩") for text in best), best  # half of the euro sign
+        assert any("€⏎·é" in text for text in best), best  # and all of it
 
 
 def test_a_stream_that_is_closed_stops_and_leaves_the_session_usable(bench: Workbench) -> None:

@@ -50,17 +50,26 @@ class Merges:
     ids: tuple[int, ...]
 
 
+def says_words(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer says where it cuts a text first, so that `words` answers."""
+    return getattr(tokenizer, "scheme", None) is not None
+
+
+def says_merges(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer merges pairs, so that `merges` answers."""
+    return getattr(getattr(tokenizer, "scheme", None), "rank", None) is not None
+
+
 def words(tokenizer: Tokenizer, text: str) -> list[Word]:
     """The stretches of a text that become tokens without regard to one another.
 
     Raises:
         Unsupported: the tokenizer does not say.
     """
-    scheme = getattr(tokenizer, "scheme", None)
-    if scheme is None:
+    if not says_words(tokenizer):
         raise Unsupported("words of this tokenizer", "it does not say where it cuts; look at its tokens")
     tokenizer.encode(text)  # one line about a text that is none
-    found: list[Word] = scheme.words(text)
+    found: list[Word] = tokenizer.scheme.words(text)
     return found
 
 
@@ -71,9 +80,9 @@ def merges(tokenizer: Tokenizer, text: str) -> list[Merges]:
         Unsupported: the tokenizer does not merge, as WordPiece and Unigram do not.
     """
     found = words(tokenizer, text)
-    rank = getattr(tokenizer.scheme, "rank", None)
-    if rank is None:
+    if not says_merges(tokenizer):
         raise Unsupported(f"merges of a {tokenizer.kind} tokenizer", "it has none; only BPE merges pairs")
+    rank: Rank = tokenizer.scheme.rank  # type: ignore[attr-defined]
     return [_merged(tokenizer, rank, word) for word in found]
 
 

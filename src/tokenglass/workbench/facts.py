@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from tokenglass.config import PRESETS, Field
 from tokenglass.showcase import STRATEGIES
+from tokenglass.tokenizer.history import says_merges, says_words
 from tokenglass.version import __version__
 from tokenglass.views.rows import plain
 from tokenglass.workbench import kinds
 from tokenglass.workbench.params import JsonDict, flag, text
-from tokenglass.workbench.registry import OPERATIONS, operation
+from tokenglass.workbench.registry import OPERATIONS, Operation, operation
 from tokenglass.workbench.states import character_groups
 
 if TYPE_CHECKING:
+    from tokenglass.tokenizer.core import Tokenizer
     from tokenglass.workbench.bench import Workbench
 
 
@@ -37,8 +39,17 @@ def info(bench: Workbench) -> JsonDict:
             "text_characters": kinds.MOST_TEXT,
             "new_tokens": kinds.MOST_NEW_TOKENS,
         },
-        "operations": [{"name": each.name, "streams": each.streams} for each in OPERATIONS.values()],
+        "operations": [operation_row(each, bench.model.tokenizer) for each in OPERATIONS.values()],
     }
+
+
+def operation_row(each: Operation, tokenizer: Tokenizer) -> JsonDict:
+    """An operation, and whether the model that is asked unless another is named can answer it at all.
+
+    A page offers what is supported and asks for nothing else; whoever asks all the same is refused by name.
+    """
+    says = {"words": says_words, "merges": says_merges}.get(each.name)
+    return {"name": each.name, "streams": each.streams, "supported": says is None or says(tokenizer)}
 
 
 def keyword_row(field: Field) -> JsonDict:

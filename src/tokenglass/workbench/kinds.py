@@ -35,6 +35,7 @@ DEFAULT_PROMPT = "Once upon a time, generative models"
 
 SESSION = text(64, "the id that open gave", least=1)
 ROWS = whole(1, MOST_ROWS, "rows of the next-token table")
+SINCE = whole(0, 1 << 53, "the revision of the tree that you have: its rows are those that changed since")
 NODE = either(
     whole(0, 1 << 31),
     text(256, least=1),
@@ -170,6 +171,7 @@ __all__ = [
     "POSITION",
     "ROWS",
     "SESSION",
+    "SINCE",
     "TEXT",
     "TOKEN",
     "flag",

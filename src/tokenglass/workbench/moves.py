@@ -6,7 +6,18 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.select import choose_by_id
-from tokenglass.workbench.kinds import CONFIG, DEFAULT_ROWS, IDS, MESSAGES, NODE, ROWS, SESSION, TEXT, TOKEN
+from tokenglass.workbench.kinds import (
+    CONFIG,
+    DEFAULT_ROWS,
+    IDS,
+    MESSAGES,
+    NODE,
+    ROWS,
+    SESSION,
+    SINCE,
+    TEXT,
+    TOKEN,
+)
 from tokenglass.workbench.params import JsonDict, Refused, flag, number, text, whole
 from tokenglass.workbench.registry import operation
 from tokenglass.workbench.sessions import Held
@@ -18,11 +29,13 @@ if TYPE_CHECKING:
 MOST_TAKEN_BACK = 1 << 20
 
 
-def answer(held: Held, n: int, since: float | None = None, **more: Any) -> JsonDict:
+def answer(
+    held: Held, n: int, started: float | None = None, since: int | None = None, **more: Any
+) -> JsonDict:
     """The state that an operation led to, with the milliseconds that model and chain took."""
-    started = time.perf_counter() if since is None else since
+    started = time.perf_counter() if started is None else started
     held.table  # noqa: B018 - the model is read here, so that step_ms covers it
-    return state(held, n, step_ms=(time.perf_counter() - started) * 1000.0, **more)
+    return state(held, n, since, step_ms=(time.perf_counter() - started) * 1000.0, **more)
 
 
 @operation(
@@ -62,11 +75,11 @@ def open_(
         raise
 
 
-@operation(session=SESSION, n=ROWS)
-def state_(bench: Workbench, session: str, n: int = DEFAULT_ROWS) -> JsonDict:
+@operation(session=SESSION, n=ROWS, since=SINCE)
+def state_(bench: Workbench, session: str, n: int = DEFAULT_ROWS, since: int | None = None) -> JsonDict:
     """What a session looks like now."""
     with bench.use(session) as held:
-        return answer(held, n)
+        return answer(held, n, since=since)
 
 
 @operation(
@@ -75,6 +88,7 @@ def state_(bench: Workbench, session: str, n: int = DEFAULT_ROWS) -> JsonDict:
     u=number(0.0, 1.0, "a number in [0, 1) rolled by hand: the token whose cell holds it"),
     count=whole(1, 64, "how many tokens the configuration picks"),
     n=ROWS,
+    since=SINCE,
     reroll=flag("draw with another random number than those used here before"),
 )
 def step(
@@ -84,6 +98,7 @@ def step(
     u: float | None = None,
     count: int = 1,
     n: int = DEFAULT_ROWS,
+    since: int | None = None,
     reroll: bool = False,
 ) -> JsonDict:
     """Append the token that the configuration picks, a given one, or the one a rolled number falls on."""
@@ -97,41 +112,49 @@ def step(
             held.session.step(token=token)
         else:
             held.session.step(count, reroll=reroll)
-        return answer(held, n, started)
+        return answer(held, n, started, since)
 
 
 _BACK = whole(1, MOST_TAKEN_BACK, "how many tokens")
 
 
-@operation(session=SESSION, count=_BACK, n=ROWS)
-def undo(bench: Workbench, session: str, count: int = 1, n: int = DEFAULT_ROWS) -> JsonDict:
+@operation(session=SESSION, count=_BACK, n=ROWS, since=SINCE)
+def undo(
+    bench: Workbench, session: str, count: int = 1, n: int = DEFAULT_ROWS, since: int | None = None
+) -> JsonDict:
     """Take back the last tokens; nothing is lost."""
     with bench.use(session) as held:
         started = time.perf_counter()
         held.session.undo(count)
-        return answer(held, n, started)
+        return answer(held, n, started, since)
 
 
-@operation(session=SESSION, count=_BACK, n=ROWS)
-def redo(bench: Workbench, session: str, count: int = 1, n: int = DEFAULT_ROWS) -> JsonDict:
+@operation(session=SESSION, count=_BACK, n=ROWS, since=SINCE)
+def redo(
+    bench: Workbench, session: str, count: int = 1, n: int = DEFAULT_ROWS, since: int | None = None
+) -> JsonDict:
     """Bring tokens back that were taken back."""
     with bench.use(session) as held:
         started = time.perf_counter()
         held.session.redo(count)
-        return answer(held, n, started)
+        return answer(held, n, started, since)
 
 
-@operation(session=SESSION, node=NODE, n=ROWS)
-def goto(bench: Workbench, session: str, node: int | str, n: int = DEFAULT_ROWS) -> JsonDict:
+@operation(session=SESSION, node=NODE, n=ROWS, since=SINCE)
+def goto(
+    bench: Workbench, session: str, node: int | str, n: int = DEFAULT_ROWS, since: int | None = None
+) -> JsonDict:
     """Stand on any place of the tree."""
     with bench.use(session) as held:
         started = time.perf_counter()
         held.session.goto(node)
-        return answer(held, n, started)
+        return answer(held, n, started, since)
 
 
-@operation(session=SESSION, config=CONFIG, n=ROWS)
-def set_(bench: Workbench, session: str, config: JsonDict, n: int = DEFAULT_ROWS) -> JsonDict:
+@operation(session=SESSION, config=CONFIG, n=ROWS, since=SINCE)
+def set_(
+    bench: Workbench, session: str, config: JsonDict, n: int = DEFAULT_ROWS, since: int | None = None
+) -> JsonDict:
     """Take this whole set of generation keywords from here on; the answer also holds the table before.
 
     A keyword left out goes back to its default, but for the seed; null is off, as None is in Python.
@@ -141,7 +164,7 @@ def set_(bench: Workbench, session: str, config: JsonDict, n: int = DEFAULT_ROWS
         seed = held.session.writer.given.get("seed")
         kept = {} if seed is None else {"seed": seed}
         held.session.take({**kept, **bench.config(config)})
-        return answer(held, n, started, before=before)
+        return answer(held, n, started, since, before=before)
 
 
 @operation(session=SESSION)

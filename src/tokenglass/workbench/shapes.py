@@ -134,7 +134,7 @@ STATE = row(
     **each("redo_token finish_reason", maybe(TEXT)),
     config=row(given=OPEN, effective=OPEN, sources=OPEN, no_effect=many(TEXT), warnings=many(TEXT)),
     chain=row(**_CHAIN),
-    tree=row(nodes=many(NODE)),
+    tree=row(**each("revision n_nodes", WHOLE), since=maybe(WHOLE), nodes=many(NODE), gone=many(WHOLE)),
     step_ms={"type": "number", "minimum": 0},
 )
 SEQUENCE = row(text=TEXT, ids=many(WHOLE), finish_reason=TEXT, score=NUMBER, steps=many(LIGHT_STEP))
@@ -208,7 +208,7 @@ _FACTS = {
         presets=many(TEXT),
         strategies=many(row(name=TEXT, keywords=OPEN)),
         limits=OPEN,
-        operations=many(row(name=TEXT, streams=FLAG)),
+        operations=many(row(name=TEXT, **each("streams supported", FLAG))),
     ),
     "tokenize": row(text=TEXT, n_tokens=WHOLE, ids=many(WHOLE), tokens=many(CUT_TOKEN)),
     "words": row(text=TEXT, n_bytes=WHOLE, **each("characters words", many(_PIECE)), tokens=many(CUT_TOKEN)),
@@ -225,6 +225,7 @@ _FACTS = {
         sha256=many(TEXT),
     ),
     "close": row(),
+    "stop": row(),
 }
 _STATES = {
     **each("open state step undo redo goto set name note", STATE),
@@ -236,7 +237,7 @@ _STATES = {
     "sample": also(
         STATE, samples=row(node=WHOLE, n=WHOLE, n_new=WHOLE, leaves=many(row(**_LEAF, count=WHOLE)))
     ),
-    "play": also(STATE, paused=TEXT, reason=TEXT),
+    "play": also(STATE, paused=TEXT, reason=TEXT, seen=maybe(CANDIDATE)),
     "load": {"anyOf": [STATE, row(upload=TEXT)]},
 }
 _QUESTIONS = {

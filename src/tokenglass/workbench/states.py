@@ -5,9 +5,8 @@ Every number comes from the library's own rows; nothing is computed here a secon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import inf, log
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,30 +15,31 @@ from tokenglass.numbers import LN2, top_n
 from tokenglass.select import Choice, Draw
 from tokenglass.stages.row import MASKED
 from tokenglass.text import safe_text
-from tokenglass.types import NextTokens, Node, Token
+from tokenglass.types import NextTokens, Token
 from tokenglass.views.rows import plain
-from tokenglass.views.trees import node_row
 from tokenglass.workbench.params import JsonDict
 from tokenglass.workbench.sessions import Held
+from tokenglass.workbench.treerows import tree_of
 
 
-def state(held: Held, n: int, **more: Any) -> JsonDict:
+def state(held: Held, n: int, since: int | None = None, **more: Any) -> JsonDict:
     """Everything a view shows of a session where it stands.
 
     Args:
         held: the session.
         n: rows of the next-token table.
+        since: the revision of the tree that the view has; None where it has none.
         **more: what an operation adds.
     """
     session, node = held.session, held.session.node
-    nodes = tree_rows(held)
+    tree = tree_of(held)
     furthest = next((each for each in session.furthest().lineage() if each.parent is node), None)
     return {
         "session": held.id,
         "model": session.model.info.name,
         "node": node.id,
         "text": session.text,
-        "tokens": token_rows(held, nodes),
+        "tokens": token_rows(held, tree.rows),
         "next": next_row(held, n),
         "last": None if node.step is None else node.step.to_dict(),
         "can_undo": node.parent is not None,
@@ -47,7 +47,7 @@ def state(held: Held, n: int, **more: Any) -> JsonDict:
         "redo_token": None if furthest is None or furthest.step is None else furthest.step.token.text,
         "finish_reason": session.finish_reason,
         **settings(held),
-        "tree": {"nodes": list(nodes.values())},
+        "tree": tree.told(since),
         **more,
     }
 
@@ -73,7 +73,7 @@ def settings(held: Held) -> JsonDict:
 # ------------------------------------------------------------------------------------------------ tokens
 
 
-def token_rows(held: Held, nodes: dict[int, JsonDict]) -> list[JsonDict]:
+def token_rows(held: Held, nodes: Mapping[int, JsonDict]) -> list[JsonDict]:
     """One row for each token of prompt and text; the prompt's own have numbers once they were scored."""
     session = held.session
     tokens = [session.tree.vocabulary.token(i) for i in session.ids]
@@ -192,45 +192,3 @@ def _cells(held: Held) -> list[JsonDict] | None:
 
 
 _MOST_CELLS = 50
-
-
-# --------------------------------------------------------------------------------------------------- tree
-
-
-def tree_rows(held: Held) -> dict[int, JsonDict]:
-    """Node number -> its row, for all places that were not pruned."""
-    here = {node.id for node in held.session.node.lineage()}
-    made: dict[int, _Made] = held.kept.setdefault("nodes", {})
-    found: dict[int, JsonDict] = {}
-    for node in held.session.tree:
-        before = None if node.parent is None else made[node.parent.id]
-        told = (node.name, len(node.notes), node.count)
-        if node.id not in made or made[node.id].told != told:
-            made[node.id] = _made(node, before, told)
-        found[node.id] = {**made[node.id].row, "on_path": node.id in here}
-    return found
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A row of the tree as it was made, which holds as long as nobody tells the place something new.
-
-    Attributes:
-        row: the row.
-        told: name, number of notes and count that it was made with.
-        logprob: of the text up to there.
-    """
-
-    row: JsonDict
-    told: tuple[str, int, int]
-    logprob: float
-
-
-def _made(node: Node, before: _Made | None, told: tuple[str, int, int]) -> _Made:
-    p = 1.0 if node.step is None else node.step.p_final
-    assert p is not None  # the workbench takes no engine that leaves probabilities unknown
-    logprob = (0.0 if before is None else before.logprob) + (log(p) if p > 0.0 else -inf)
-    row = node_row(node, logprob)
-    row["depth"] = 0 if before is None else before.row["depth"] + 1
-    row["ended"] = row.get("finish_reason") is not None
-    return _Made(row, told, logprob)

@@ -11,6 +11,7 @@ from tokenglass.decode import decode_samples, written
 from tokenglass.errors import TokenglassError
 from tokenglass.showcase import STRATEGIES, chosen_names, parted, shared_config, showcase_of
 from tokenglass.strategies import searching
+from tokenglass.text import safe_text
 from tokenglass.types import Generation, Step, Strategy, Vocabulary
 from tokenglass.types import Sequence as Written
 from tokenglass.views.rows import search_row
@@ -181,7 +182,9 @@ class _Column:
             return {"token": {name: item["step"][name] for name in named}, "settled": True}
         settled = item["kind"] != "beam"
         self._ids = [*(self._ids if settled else ()), *_best_ids(item)]
-        return {"best": self._model.detokenize(self._ids), "settled": settled}
+        # whole characters joined, through the gate like any token: the page draws it as it draws those
+        data = b"".join(self._model.tokenizer.token(i).bytes for i in self._ids)
+        return {"best": safe_text(data), "settled": settled}
 
     def row(self, greedy: Generation) -> Strategy:
         """What came of it."""

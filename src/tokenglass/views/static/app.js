@@ -91,6 +91,11 @@ export class App extends HTMLElement {
         button("?", () => this.#showKeys(), { "aria-label": "all keys", title: "all keys" })));
   }
 
+  /** Whether there is a view to go to. @param {string} name */
+  offers(name) {
+    return this.#offered().some((entry) => entry.name === name);
+  }
+
   /** Views that this backend can feed: a recording may lack whole operations. */
   #offered() {
     const needs = /** @type {Record<string, string>} */ ({ strategies: "strategies", read: "score", compare: "compare", tokens: "tokenize", lessons: "tokenize" });

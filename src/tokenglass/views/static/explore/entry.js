@@ -94,7 +94,7 @@ function several(/** @type {any[]} */ tokens) {
  * @param {import("../lib/backend.js").Backend} backend @param {string} text
  * @returns {Promise<{id: number | string | null, tokens: any[]}>}
  */
-async function cut(backend, text) {
+export async function cut(backend, text) {
   if (!backend.can("tokenize")) return { id: text, tokens: [] };
   const { tokens } = await backend.call("tokenize", { text, add_special_tokens: false });
   return { id: tokens.length === 1 ? tokens[0].id : null, tokens };

@@ -1,9 +1,9 @@
 /** What may come next: bars with numbers, and a row for all the rest, so that the sum is always whole. */
 
 import { bars } from "../lib/bars.js";
-import { h } from "../lib/dom.js";
+import { button, h } from "../lib/dom.js";
 import { term } from "../lib/explain.js";
-import { bits, bounds, choices, integer, percent, share } from "../lib/figures.js";
+import { bits, bounds, choices, integer, ordinal, percent, share } from "../lib/figures.js";
 import { glyphs, hexBytes, spoken } from "../lib/glyphs.js";
 import { table } from "../lib/table.js";
 
@@ -32,6 +32,17 @@ export function nextTable(shown) {
   ];
   const rows = [...next.rows.map((row, /** @type {number} */ index) => candidateRow(shown, row, index, scale, chained)), restRow(next, scale, chained)];
   return table({ caption: "likeliest next tokens", columns, rows }, { class: "next" });
+}
+
+/** What the table is about: what comes next, or what was expected at an earlier place. @param {import("./view.js").Explore} view */
+export function title(view) {
+  const { place, store, pinned } = view;
+  if (!place) return h("h2", {}, "what comes next?");
+  const token = store.state.tokens[place.index], { came } = place;
+  return h("h2", {}, "what the model expected where ", glyphs(token), " stands ", came ? h("span.note", {}, `it was the ${came.rank === 1 ? "" : `${ordinal(came.rank)} `}likeliest, ${percent(came.p)} `) : null,
+    pinned === null ? h("span.note", {}, "press the token to keep this") : [
+      button("go back there", () => view.back(), { "class": "small" }), " ",
+      button("to the end", () => view.release(), { "class": "small" })]);
 }
 
 /** How uncertain the model is, in one line. */

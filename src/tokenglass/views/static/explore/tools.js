@@ -15,7 +15,9 @@ export function tools(view) {
     can("open") && can("tokenize") ? button("edit the text", () => view.edit()) : null,
     button("undo", () => view.undo(), { disabled: !state.can_undo, onpointerenter: threat(1), onpointerleave: threat(0), onfocus: threat(1), onblur: threat(0) }),
     button(state.redo_token ? ["redo ", glyphs(state.redo_token)] : "redo", () => view.store.act("redo"), { "data-key": "redo", disabled: !state.can_redo }),
-    can("play") ? button(view.play.on ? "stop" : "write on", () => view.play.toggle(), { "data-key": "play", "aria-pressed": String(view.play.on), disabled: Boolean(state.finish_reason) }) : null,
+    can("play") ? [
+      button(view.play.on ? "■ stop" : "▶ play", () => view.play.toggle(), { "data-key": "play", "aria-pressed": String(view.play.on), title: "the text goes on by itself, token after token", disabled: Boolean(state.finish_reason) }),
+      button("pause at …", () => view.play.conditions(), { "data-key": "pauses", title: "when playing pauses by itself", "aria-expanded": String(view.play.open) })] : null,
     button("spaces, ids, bytes", () => view.toggleMarks(), { "aria-pressed": String(view.marks) }),
     button("guess first", () => view.guess.toggle(), { "aria-pressed": String(view.guess.on) }),
     shelf.length ? earlier(view, shelf) : null,

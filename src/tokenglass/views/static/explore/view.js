@@ -7,14 +7,12 @@ import "./text.js";
 import { announce } from "../lib/announce.js";
 import { isAbort } from "../lib/backend.js";
 import { button, fill, h, sheet } from "../lib/dom.js";
-import { ordinal, percent } from "../lib/figures.js";
-import { glyphs } from "../lib/glyphs.js";
 import { afterPaint, latest } from "../lib/latest.js";
 import { drawCurve } from "./curve.js";
 import { GuessGame } from "./guess.js";
 import { TokenEntry } from "./entry.js";
 import { Play } from "./play.js";
-import { details, facts, nextTable } from "./next.js";
+import { details, facts, nextTable, title } from "./next.js";
 import { exploreKeys } from "./keys.js";
 import { ended, sentence } from "./told.js";
 import { tools } from "./tools.js";
@@ -50,6 +48,7 @@ export class Explore extends HTMLElement {
   #under = h("div.row.small");
   #curve = h("figure.curve", { hidden: true });
   #error = h("p.error", { role: "alert", hidden: true });
+  #hint = h("p.note.hint", { hidden: true }, "New to this? ", h("a", { href: "#lessons" }, "Take the first tour"), ": six things to do with a sentence of your own, in two minutes.");
 
   get store() {
     return this.app.store;
@@ -67,12 +66,13 @@ export class Explore extends HTMLElement {
     this.editor.chatAllowed = Boolean(this.app.info.has_chat_template);
     this.chain.app = this.tree.app = this.app;
     fill(this,
-      h("section.instrument", { "aria-label": "the text" }, this.text, this.editor, this.#tools, this.#error),
+      h("section.instrument", { "aria-label": "the text" }, this.text, this.editor, this.#tools, this.play.element, this.#hint, this.#error),
       h("div.halves", {},
         h("section.gap", { "aria-label": "what may come next" }, this.#heading, this.guess.element, this.#table, this.#detail, this.#under, this.entry.element, this.#curve),
         this.chain),
       this.tree);
     this.#wire();
+    this.#hint.hidden = !this.app.offers("lessons");
     await this.open({ text: this.app.info.default_prompt, chat: false });
   }
 
@@ -202,6 +202,8 @@ export class Explore extends HTMLElement {
     this.drawTable();
     this.drawTools();
     this.guess.moved(op);
+    this.play.moved(op);
+    if (op !== "open") this.#hint.hidden = true;
     this.entry.moved();
     this.app.refreshKeys();
     announce(sentence(op, state, before));
@@ -266,7 +268,7 @@ export class Explore extends HTMLElement {
     const { state } = this.store;
     if (!state) return;
     const hidden = this.guess.hides && !this.place;
-    fill(this.#heading, this.#title(state), hidden ? null : h("p.note", {}, facts(this.next)));
+    fill(this.#heading, title(this), hidden ? null : h("p.note", {}, facts(this.next)));
     this.#chainLater();
     this.chain.classList.toggle("guessing", hidden);
     this.#table.hidden = this.#detail.hidden = this.#under.hidden = hidden;
@@ -289,15 +291,6 @@ export class Explore extends HTMLElement {
   #mark() {
     if (this.place) return this.place.came && { id: this.place.came.id, why: "came" };
     return this.guess.guessed === null ? null : { id: this.guess.guessed, why: "your guess" };
-  }
-
-  #title(state) {
-    if (!this.place) return h("h2", {}, "what comes next?");
-    const token = state.tokens[this.place.index], { came } = this.place;
-    return h("h2", {}, "what the model expected where ", glyphs(token), " stands ", came ? h("span.note", {}, `it was the ${came.rank === 1 ? "" : `${ordinal(came.rank)} `}likeliest, ${percent(came.p)} `) : null,
-      this.pinned === null ? h("span.note", {}, "press the token to keep this") : [
-        button("go back there", () => this.back(), { "class": "small" }), " ",
-        button("to the end", () => this.release(), { "class": "small" })]);
   }
 
   #drawUnder() {
@@ -342,6 +335,12 @@ export class Explore extends HTMLElement {
 
   drawTools() {
     fill(this.#tools, tools(this));
+  }
+
+  /** Another view is shown: nothing goes on unseen. */
+  hide() {
+    this.#hint.hidden = true;
+    this.play.stop();
   }
 }
 

@@ -7,12 +7,15 @@
  * @property {(item: any) => void} [onItem] each item of a stream, in order
  *
  * @typedef {object} Backend
- * @property {(op: string, params?: object, options?: CallOptions) => Promise<any>} call
+ * @property {(op: string, params?: object, options?: CallOptions) => Promise<any>} call a state it resolves with
+ *   holds its whole tree, also where `since` was named
  * @property {(op: string, params?: object, options?: CallOptions) => Promise<any>} stream resolves with what the
  *   end of the stream says
- * @property {(op: string) => boolean} can whether the operation is there at all; known after `call("info")`
+ * @property {(op: string) => boolean} can whether the operation is there at all, and the model can answer it; known after `call("info")`
  * @property {(callback: (state: any) => void) => (() => void)} onPush states nobody asked for; returns how to stop
  */
+
+import { TreeMemory } from "./trees.js";
 
 /** What a backend says when it cannot: one sentence for the reader, and the field that caused it. */
 export class BackendError extends Error {
@@ -53,6 +56,7 @@ export class HttpBackend {
   #token;
   /** @type {Set<string>} */
   #operations = new Set(["info"]);
+  #trees = new TreeMemory();
 
   /** @param {{base?: string, token?: string | null}} [options] */
   constructor({ base = "api/", token = takeToken() } = {}) {
@@ -71,15 +75,20 @@ export class HttpBackend {
   /** @param {string} op @param {object} [params] @param {CallOptions} [options] */
   async call(op, params = {}, { signal } = {}) {
     const answer = await (await this.#post(op, params, "application/json", signal)).json();
-    if (op === "info") this.#operations = new Set(["info", ...(answer.operations ?? []).map((each) => each.name ?? each)]);
-    return answer;
+    if (op === "info") this.#operations = supported(answer);
+    return this.#whole(answer);
+  }
+
+  /** With all places of its tree, of which an answer holds those that changed. @param {any} answer */
+  #whole(answer) {
+    return this.#trees.whole(answer, async (session) => (await this.#post("state", { session, n: 1 }, "application/json")).json());
   }
 
   /** @param {string} op @param {object} [params] @param {CallOptions} [options] */
   async stream(op, params = {}, { signal, onItem = () => {} } = {}) {
     const response = await this.#post(op, params, "text/event-stream", signal);
     for await (const { event, data } of events(response)) {
-      if (event === "done") return data;
+      if (event === "done") return this.#whole(data);
       if (event === "error") throw failure(data, response.status);
       onItem(data);
     }
@@ -98,6 +107,11 @@ export class HttpBackend {
     if (!response.ok) throw failure(await response.json().catch(() => ({})), response.status, response.headers.get("Retry-After"));
     return response;
   }
+}
+
+/** What a backend can be asked for: what `info` lists and does not say to be beyond its model. @param {any} info @returns {Set<string>} */
+export function supported({ operations }) {
+  return new Set(["info", ...operations.filter((/** @type {any} */ each) => each.supported).map((/** @type {any} */ each) => each.name)]);
 }
 
 /** @param {any} body @param {number} status @param {string | null} [retryAfter] */

@@ -210,7 +210,7 @@ export class RecordedBackend {
       text: this.#data.prompt.text + this.#path(this.#here).map((each) => each.text).join(""),
       tokens: this.#tokens(), next: this.#next(this.#here, n), last: this.#last(place),
       can_undo: place.parent !== null, can_redo: Boolean(redo), redo_token: redo?.token ?? null, finish_reason: place.finish_reason ?? null,
-      ...this.#settings(), tree: { nodes: this.#data.nodes.map((/** @type {any} */ each) => this.#row(each, on)) },
+      ...this.#settings(), tree: { revision: 0, since: null, n_nodes: this.#data.nodes.length, gone: [], nodes: this.#data.nodes.map((/** @type {any} */ each) => this.#row(each, on)) },
     };
   }
 

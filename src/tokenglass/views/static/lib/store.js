@@ -31,6 +31,12 @@ export class SessionStore extends EventTarget {
     backend.onPush((state) => this.#arrive("push", state));
   }
 
+  /** What every move names: the session, how many rows, and which tree is here already. */
+  get #here() {
+    const { session, tree } = this.state;
+    return { session, n: this.rows, since: tree.revision };
+  }
+
   get busy() {
     return this.#waiting > 0;
   }
@@ -75,7 +81,7 @@ export class SessionStore extends EventTarget {
     return this.#queue("set", () => {
       const wanted = this.#wanted;
       this.#wanted = null;
-      return { session: this.state.session, config: wanted, n: this.rows };
+      return { ...this.#here, config: wanted };
     });
   }
 
@@ -93,7 +99,7 @@ export class SessionStore extends EventTarget {
    * @returns {Promise<any>} the new state, or null where the move failed (told by "failed")
    */
   act(op, params = {}) {
-    return this.#queue(op, () => ({ session: this.state.session, n: this.rows, ...params }));
+    return this.#queue(op, () => ({ ...this.#here, ...params }));
   }
 
   /**
@@ -112,7 +118,7 @@ export class SessionStore extends EventTarget {
    */
   play(op, params, signal) {
     const onItem = (item) => this.dispatchEvent(new CustomEvent("item", { detail: { op, item } }));
-    return this.#queue(op, () => ({ session: this.state.session, n: this.rows, ...params }), undefined,
+    return this.#queue(op, () => ({ ...this.#here, ...params }), undefined,
       (asked) => this.#backend.stream(op, asked, { signal, onItem }));
   }
 

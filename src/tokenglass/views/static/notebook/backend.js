@@ -1,6 +1,7 @@
 /** The notebook's kernel as a Backend: the same operations, carried by the messages of one widget. */
 
-import { BackendError } from "../lib/backend.js";
+import { BackendError, supported } from "../lib/backend.js";
+import { TreeMemory } from "../lib/trees.js";
 
 /** Milliseconds without an answer after which the reader is told that the kernel is at work elsewhere. */
 export const PATIENCE = 2000;
@@ -16,6 +17,7 @@ export class WidgetBackend {
   #waiting = new Map();
   /** @type {Set<string>} */
   #operations = new Set(["info"]);
+  #trees = new TreeMemory();
   /** @type {Set<(state: any) => void>} */
   #pushed = new Set();
   /** @type {string | null} the session the cell was made for, until it was shown */
@@ -54,16 +56,21 @@ export class WidgetBackend {
     if (op === "open" && this.#given) {  // the first text is that of the session in Python
       const session = this.#given;
       this.#given = null;
-      return this.#ask("state", { session, n: params.n }, options);
+      return this.#whole(await this.#ask("state", { session, n: params.n }, options));
     }
     const answer = await this.#ask(op, params, options);
-    if (op === "info") this.#operations = new Set(["info", ...answer.operations.map((/** @type {any} */ each) => each.name ?? each)]);
-    return answer;
+    if (op === "info") this.#operations = supported(answer);
+    return this.#whole(answer);
+  }
+
+  /** With all places of its tree, of which an answer holds those that changed. @param {any} answer */
+  #whole(answer) {
+    return this.#trees.whole(answer, (session) => this.#ask("state", { session, n: 1 }, {}));
   }
 
   /** @param {string} op @param {object} [params] @param {import("../lib/backend.js").CallOptions} [options] */
-  stream(op, params = {}, options = {}) {
-    return this.#ask(op, params, options);
+  async stream(op, params = {}, options = {}) {
+    return this.#whole(await this.#ask(op, params, options));
   }
 
   /** @param {string} op @param {object} params @param {import("../lib/backend.js").CallOptions} options */
@@ -83,6 +90,12 @@ export class WidgetBackend {
     });
   }
 
+  /** What another view did, or Python; its answer tells what changed for that one. @param {any} data */
+  async #push(data) {
+    const state = await this.#whole(data);
+    for (const callback of this.#pushed) callback(state);
+  }
+
   #wait() {
     clearTimeout(this.#late);
     this.onLate(false);
@@ -91,7 +104,7 @@ export class WidgetBackend {
 
   #heard = (/** @type {any} */ message) => {
     if (message.event === "push" && message.view !== this.#view) {
-      for (const callback of this.#pushed) callback(message.data);
+      this.#push(message.data);
       return;
     }
     const waiting = message.view === this.#view ? this.#waiting.get(message.number) : undefined;

@@ -67,6 +67,11 @@ class Frame {
 
   go() {}
 
+  /** A cell holds no other view. */
+  offers() {
+    return false;
+  }
+
   /** Draw the foot again, after what the keys can do has changed. */
   refreshKeys() {
     const keys = (this.#view.keys ?? []).filter((/** @type {any} */ binding) => binding.foot);

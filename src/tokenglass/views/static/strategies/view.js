@@ -5,7 +5,7 @@ import { button, fill, h, sheet } from "../lib/dom.js";
 import { count, percent, significant } from "../lib/figures.js";
 import { spoken } from "../lib/glyphs.js";
 import { choices, numberField, textField } from "../parts/fields.js";
-import { parted, typed } from "../parts/prose.js";
+import { parted, word } from "../parts/prose.js";
 import { Run } from "../parts/run.js";
 import { keywords } from "./keywords.js";
 import "../film/film.js";
@@ -18,7 +18,7 @@ const SEED = 7;
 /**
  * @typedef {object} Written what a strategy has written so far
  * @property {any[]} tokens steps, or what the stream said of them
- * @property {string} best the best text so far of a search that may still change its mind
+ * @property {string} best display text of the best so far of a search that may still change its mind
  * @property {any} row how it ended
  */
 
@@ -161,7 +161,7 @@ export class Strategies extends HTMLElement {
     const text = this.#columns.querySelector(`[data-name="${CSS.escape(name)}"] .written`);
     if (!text) return;
     if (!found.tokens.length) {
-      fill(text, found.best ? h("span.unsettled", { title: "the search may still change its mind" }, typed(found.best)) : h("span.soft", {}, found.row ? "" : "…"));
+      fill(text, found.best ? h("span.unsettled", { title: "the search may still change its mind" }, word(found.best)) : h("span.soft", {}, found.row ? "" : "…"));
       return;
     }
     const greedy = this.#written.get("greedy")?.tokens ?? [];
