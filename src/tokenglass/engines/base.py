@@ -25,6 +25,7 @@ CAPABILITIES: Mapping[str, str] = {
     "hidden": "gives the hidden states of its layers",
     "unembed": "turns hidden states into logits, with and without the final norm",
     "tree": "keeps what it has read: a fork, a rewind or a longer text costs only what is new",
+    "again": "gives logits of positions that it has read for no more than the head's work",
     "batch": "runs several texts in one pass over the weights",
     "listed": "gives log-probabilities of its likeliest tokens only, normalised over the vocabulary",
     "ids": "sends token ids as they are, where others send their text",
@@ -107,11 +108,7 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Batches(Protocol):
-    """What an engine may offer besides, for many prompts in a row.
-
-    Such an engine keeps what it made of each position, so that logits of one that was read before cost no
-    more than the head.
-    """
+    """What an engine may offer besides, for many prompts in a row: a beginning that is always the same."""
 
     def begin_batch(self) -> None:
         """Drop what is cached and get ready for many prompts: what follows depends on nothing before it.
