@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenglass.types import EngineInfo, Listing
+from tokenglass.types import EngineInfo, Listing, Told
 
 Floats = NDArray[np.float32]
 
@@ -28,6 +28,7 @@ CAPABILITIES: Mapping[str, str] = {
     "again": "gives logits of positions that it has read for no more than the head's work",
     "batch": "runs several texts in one pass over the weights",
     "listed": "gives log-probabilities of its likeliest tokens only, normalised over the vocabulary",
+    "told": "says of each token of a text how probable it found it, whether it lists it or not",
     "ids": "sends token ids as they are, where others send their text",
 }
 
@@ -114,5 +115,28 @@ class Batches(Protocol):
         """Drop what is cached and get ready for many prompts: what follows depends on nothing before it.
 
         Handles of earlier calls are worth nothing afterwards, and harmless.
+        """
+        ...
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """What an engine without logits offers instead, where it can ("told" among its capabilities)."""
+
+    @property
+    def longest_told(self) -> int:
+        """Ids that a text may have."""
+        ...
+
+    def iter_told(self, ids: Sequence[int], start: int, top: int) -> Iterator[Told]:
+        """What is said of each token of a text from index `start` on, at least 1, and of the tokens before.
+
+        Args:
+            ids: the text.
+            start: index of the first token that is asked about.
+            top: likeliest tokens wanted in the place of each; there may be more, or fewer.
+
+        Raises:
+            Unsupported: nothing is, and why.
         """
         ...

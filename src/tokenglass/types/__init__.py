@@ -21,7 +21,7 @@ from tokenglass.types.comparison import (
     WordOrder,
 )
 from tokenglass.types.engine import EngineInfo
-from tokenglass.types.listing import Listing
+from tokenglass.types.listing import Listing, Told
 from tokenglass.types.options import OptionGroup, OptionScore, OptionScores
 from tokenglass.types.scores import Score, ScoreRow
 from tokenglass.types.sessions import SessionState
@@ -70,6 +70,7 @@ __all__ = [
     "Tail",
     "Token",
     "Tokenization",
+    "Told",
     "Tree",
     "Vocabulary",
     "WordChange",
