@@ -11,6 +11,7 @@ from tokenglass.types.chains import Chain, ChainStage
 from tokenglass.types.choices import Account, Books, Candidate, Effect, NextTokens, Removal, Stage
 from tokenglass.types.comparison import (
     Arrangement,
+    Bounds,
     Comparison,
     Difference,
     Parted,
@@ -36,6 +37,7 @@ __all__ = [
     "Account",
     "Arrangement",
     "Books",
+    "Bounds",
     "Candidate",
     "Chain",
     "ChainStage",

@@ -69,8 +69,15 @@ def _differences(found: Sequence[Difference]) -> Columns:
         shifts = [getattr(row, f"top_{side}") for row in found]
         tops[f"top_{side}"] = [shift.token.text for shift in shifts]
         tops[f"top_{side}_p"] = real(getattr(shift, f"p_{side}") for shift in shifts)
+    ends: Columns = {}
+    if any(row.bounds for row in found):
+        for place, end in enumerate(("least", "most")):
+            for name in names:
+                known = ((getattr(row, name), row.bounds) for row in found)
+                ends[f"{name}_{end}"] = real(x if b is None else getattr(b, name)[place] for x, b in known)
     return {
         **{name: real(getattr(row, name) for row in found) for name in names},
+        **ends,
         "agree": np.array([row.agree for row in found], dtype=bool),
         **tops,
     }
