@@ -52,7 +52,7 @@ def listed(p: np.ndarray, k: int) -> Known:
 
 
 def test_the_truth_lies_within_the_bounds() -> None:
-    """Random pairs from nearly alike to nearly disjoint, lists from one token to all, one side or both."""
+    """Random pairs, from nearly alike to nearly disjoint, lists from one token to all, one side or both."""
     rng = np.random.default_rng(3)
     tight = 0
     for _ in range(3000):
@@ -71,6 +71,17 @@ def test_the_truth_lies_within_the_bounds() -> None:
         assert found.kl_ab_bits[1] < inf or not b.is_whole or q.min() == 0.0
         tight += found.tv[1] - found.tv[0] < 0.1 and not (a.is_whole and b.is_whole)
     assert tight > 300  # bounds that say nothing would pass the rest
+
+
+def test_lists_without_a_token_in_common_are_known_to_lie_far_apart() -> None:
+    """Each gives the other's tokens no more than its own last one: TV and JS of at least 0.9 then."""
+    p, q = np.full(100, 1e-4), np.full(100, 1e-4)
+    p[:3], q[3:6] = (1 - 97e-4) / 3, (1 - 97e-4) / 3
+    a, b = listed(p, 4), listed(q, 4)
+    found, true = bounds(a, b), measured(p, q)
+    for name in ("js_bits", "tv", "kl_ab_bits"):
+        least, most = getattr(found, name)
+        assert least <= true[name] <= most and least > (4 if name == "kl_ab_bits" else 0.9 * true[name])
 
 
 @pytest.fixture(params=["llama.cpp", "vllm"])

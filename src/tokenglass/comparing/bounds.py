@@ -1,16 +1,17 @@
 """How far two distributions lie apart at least and at most, where a server shows only its likeliest tokens.
 
-Let the outcomes that both sides know stand alone, and put all others into one. No divergence is below that
-of these coarser distributions (the data processing inequality), which gives the least. Most is what it would
-be if the masses that remain lay on different outcomes. KL has no such end where b may give next to nothing to
-what a allows.
+Let the outcomes that both sides know stand alone, and put all others into one or two. No divergence is below
+that of these coarser distributions (the data processing inequality), which gives the least. Most is what it
+would be if the masses that remain lay on different outcomes. KL has no such end where b may give next to
+nothing to what a allows.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import e, inf, log2
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,30 +88,76 @@ def bounds(a: Known, b: Known) -> Bounds:
     both = ~(np.isnan(a.logs) | np.isnan(b.logs))
     log_a, log_b = a.logs[both], b.logs[both]
     p, q = np.exp(log_a), np.exp(log_b)
-    rest_a, rest_b = max(0.0, 1.0 - float(p.sum())), max(0.0, 1.0 - float(q.sum()))
+    rest_a, rest_b = _rest(p), _rest(q)
     loose = min(1.0, (rest_a + rest_b) / 2 + ROUNDING)
-    apart = float(np.abs(p - q).sum()) / 2
-    close_a, close_b = _closest(rest_a, rest_b)
-    known = js_bits(log_a, log_b)
+    apart, known = float(np.abs(p - q).sum()) / 2, js_bits(log_a, log_b)
+    ways = _ways(a, b, rest_a, rest_b)
+    nearest = [[cell.nearest for cell in cells] for cells in ways]
+    tv = max(sum(abs(x - y) for x, y in cells) / 2 for cells in nearest)
+    js = max(sum(_js_of(x, y) for x, y in cells) for cells in nearest)
     return Bounds(
-        (_kl_least(p, q, log_a, log_b, rest_a, rest_b), _kl_most(a, b, both)),
-        (_kl_least(q, p, log_b, log_a, rest_b, rest_a), _kl_most(b, a, both)),
-        (_within(known + _js_of(close_a, close_b)), _within(known + loose)),
-        (_within(apart + abs(close_a - close_b) / 2), _within(apart + loose)),
+        (_kl_least(log_a, log_b, ways), _kl_most(a, b, both)),
+        (_kl_least(log_b, log_a, [[cell.turned for cell in cells] for cells in ways]), _kl_most(b, a, both)),
+        (_within(known + js), _within(known + loose)),
+        (_within(apart + tv), _within(apart + loose)),
         a.coverage,
         b.coverage,
     )
 
 
+def _rest(p: NDArray[Any]) -> float:
+    return max(0.0, 1.0 - float(p.sum()))
+
+
+class Cell(NamedTuple):
+    """Several outcomes as one: between which ends its probability lies under a, and under b."""
+
+    p: tuple[float, float]
+    q: tuple[float, float]
+
+    @property
+    def turned(self) -> Cell:
+        """With the sides exchanged."""
+        return Cell(self.q, self.p)
+
+    @property
+    def nearest(self) -> tuple[float, float]:
+        """Two probabilities as near to each other as they can be."""
+        p, q = self.p, self.q
+        if p[0] > q[1]:
+            return p[0], q[1]
+        return (p[1], q[0]) if q[0] > p[1] else (max(p[0], q[0]),) * 2
+
+
+def _about(x: float, slack: float = 0.0) -> tuple[float, float]:
+    """A mass that is one minus others, the lower end `slack` below it besides."""
+    return max(0.0, x - slack - ROUNDING), max(0.0, x) + ROUNDING
+
+
+def _ways(a: Known, b: Known, rest_a: float, rest_b: float) -> list[list[Cell]]:
+    """Ways to put all outcomes that are not known to both into one or two; each gives a least of its own.
+
+    What a alone lists can be told apart from the remaining ones: b gives each of them no more than the last
+    that it lists. Likewise for b.
+    """
+    own_a, most_b = _alone(a, b)
+    own_b, most_a = _alone(b, a)
+    return [
+        [Cell(_about(rest_a), _about(rest_b))],
+        [Cell((own_a, own_a), (0.0, most_b)), Cell(_about(rest_a - own_a), _about(rest_b, most_b))],
+        [Cell((0.0, most_a), (own_b, own_b)), Cell(_about(rest_a, most_a), _about(rest_b - own_b))],
+    ]
+
+
+def _alone(a: Known, b: Known) -> tuple[float, float]:
+    """What a gives to the outcomes that it alone knows, and the most that b can."""
+    alone = np.isnan(b.logs) & ~np.isnan(a.logs)
+    unlisted = max(0.0, 1.0 - b.coverage)
+    return float(np.exp(a.logs[alone]).sum()), min(unlisted, float(alone.sum()) * b.at_most) + ROUNDING
+
+
 def _within(x: float) -> float:
     return min(1.0, max(0.0, x))
-
-
-def _closest(a: float, b: float) -> tuple[float, float]:
-    """Two masses as near to each other as rounding allows."""
-    if abs(a - b) <= 2 * ROUNDING:
-        return max(a, b), max(a, b)
-    return (a - ROUNDING, b + ROUNDING) if a > b else (a + ROUNDING, b - ROUNDING)
 
 
 def _js_of(p: float, q: float) -> float:
@@ -119,17 +166,20 @@ def _js_of(p: float, q: float) -> float:
     return sum(halves) / 2.0
 
 
-def _kl_least(
-    p: NDArray[Any], q: NDArray[Any], log_p: LogProbs, log_q: LogProbs, rest_p: float, rest_q: float
-) -> float:
-    """KL in bits with all outcomes that are not known to both put into one."""
-    alive = p > 0.0
-    if not (q[alive] > 0.0).all():
+def _kl_least(log_p: LogProbs, log_q: LogProbs, ways: Sequence[Sequence[Cell]]) -> float:
+    """KL in bits with all outcomes that are not known to both put into cells."""
+    alive = log_p > -inf
+    if log_q[alive].size and log_q[alive].min() == -inf:
         return inf
-    known = float(np.dot(p[alive], (log_p - log_q)[alive])) / LN2
-    most = rest_q + ROUNDING
-    rest = min(max(most / e, rest_p - ROUNDING, 0.0), rest_p + ROUNDING)  # where x log(x / most) is smallest
-    return max(0.0, known + rest * log2(rest / most))
+    known = float(np.dot(np.exp(log_p[alive]), (log_p - log_q)[alive])) / LN2
+    return max(0.0, known + max(sum(map(_least_term, cells)) for cells in ways))
+
+
+def _least_term(cell: Cell) -> float:
+    """The least of p log2(p / q): q as large as it can be, p where that is smallest, at q / e."""
+    (low, high), most = cell.p, cell.q[1]
+    p = min(max(most / e, low), high)
+    return p * log2(p / most) if p > 0.0 else 0.0
 
 
 def _kl_most(a: Known, b: Known, both: NDArray[np.bool_]) -> float:
