@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tokenglass.files.layout import ModelFiles
     from tokenglass.model import Model
 
-CAPABILITIES = frozenset({"listed", "ids"})
+CAPABILITIES = frozenset({"listed", "told", "ids"})  # of a server that can do all
 LONGEST_CONTEXT = 8192  # of a server that is started here: its cache is allocated at once
 UNKNOWN_LENGTH = 1 << 62  # of a server that does not say how much it can read
 _TRIAL = (
@@ -210,6 +210,11 @@ def _require_same_cut(line: Transport, probed: Probed, tokenizer: Tokenizer) -> 
         )
 
 
+def _capabilities(probed: Probed) -> frozenset[str]:
+    lacking = {name for name in ("ids", "told") if probed.abilities[name] != "yes"}
+    return CAPABILITIES - lacking
+
+
 def _info(probed: Probed, address: Address, tokenizer: Tokenizer, size: int, name: str) -> EngineInfo:
     eos = tokenizer.eos_id
     return EngineInfo(
@@ -223,7 +228,7 @@ def _info(probed: Probed, address: Address, tokenizer: Tokenizer, size: int, nam
         eos_ids=() if eos is None else (eos,),
         bos_id=tokenizer.bos_id,
         weights=safe_line(probed.weights)[:80],
-        capabilities=CAPABILITIES if probed.abilities["ids"] == "yes" else CAPABILITIES - {"ids"},
+        capabilities=_capabilities(probed),
         source=address.shown,
         peer={**probed.abilities, "listed": probed.listed},
     )

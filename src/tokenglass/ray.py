@@ -18,6 +18,7 @@ from tokenglass.batching.parquet import table
 from tokenglass.batching.running import PART_ROWS, Batch, run_part, seed_of, write_rows
 from tokenglass.batching.tasks import Task, check_names
 from tokenglass.errors import EngineError, MissingDependency
+from tokenglass.loading import is_address
 from tokenglass.random import fresh_seed
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def map(
         model: what each worker loads: as for `tokenglass.load`, a server's address included.
         load: more arguments of `tokenglass.load`, such as `{"engine": "hf"}`.
         workers: engines, each in an actor of its own.
-        threads: of each engine; None shares the cluster's cores among the workers.
+        threads: of each engine; None shares the cluster's cores among the workers. A server has its own.
         num_gpus: that each worker holds.
         batch_rows: rows that are given to an engine at a time.
         **keywords: of the task and of generation. Rows that draw and name no seed draw by their "id", or
@@ -69,20 +70,23 @@ def map(
     """
     chosen = task_named(task)
     check_names(chosen, keywords)
+    if threads is not None and is_address(model):
+        raise ValueError("threads: settled by the server; leave out")
     started(AUTO)
-    threads = threads or _threads(workers)
+    given = {} if threads is None else {"threads": threads}
+    arguments, cores = worker_load({"source": model, **given, **(load or {})}, _threads(workers))
     options = {"num_gpus": num_gpus} if num_gpus else {}
     lazy = dataset.map_batches(
         RowWorker,
         fn_constructor_kwargs={
-            "load": {"source": model, "threads": threads, **(load or {})},
+            "load": arguments,
             "task": task,
             "keywords": keywords,
             "seed": fresh_seed(),
         },
         batch_size=batch_rows,
         batch_format="pyarrow",
-        num_cpus=threads,
+        num_cpus=cores,
         concurrency=workers,
         **options,
     )
@@ -116,14 +120,16 @@ def run_parts(
         return
     ray, ours = started(address, workers)
     try:
-        threads = _threads(workers)
+        load, cores = worker_load(load, _threads(workers))
+        gpus = worker_gpus(load, workers, ray.cluster_resources())
         parts = ray.data.from_items([{"part": p} for p in missing], override_num_blocks=_blocks(missing))
         done = parts.map_batches(
             PartWorker,
-            fn_constructor_kwargs={"load": {**load, "threads": threads}, "batch": batch, "folder": folder},
+            fn_constructor_kwargs={"load": load, "batch": batch, "folder": folder},
             batch_size=1,
-            num_cpus=threads,
+            num_cpus=cores,
             concurrency=workers,
+            **gpus,  # Ray hides a machine's GPUs from workers that ask for none
         )
         for row in done.iter_rows():
             if row["failed"]:
@@ -135,6 +141,35 @@ def run_parts(
     finally:
         if ours:
             ray.shutdown()
+
+
+def worker_load(load: Mapping[str, Any], cores: int) -> tuple[dict[str, Any], int]:
+    """What each worker loads, and the cores that Ray sets aside for it: never more than there are.
+
+    Args:
+        load: arguments of `tokenglass.load`.
+        cores: each worker's share of the cluster.
+    """
+    if is_address(load["source"]):
+        return dict(load), 1  # it waits for answers, and the server has settled its threads
+    threads = load.get("threads") or cores
+    return {**load, "threads": threads}, min(threads, cores)
+
+
+def worker_gpus(load: Mapping[str, Any], workers: int, there: Mapping[str, float]) -> dict[str, int]:
+    """A GPU for each worker that computes on one.
+
+    Raises:
+        EngineError: there are fewer, and Ray would wait for them without end.
+    """
+    if not str(load.get("device")).startswith("cuda"):
+        return {}
+    if there.get("GPU", 0) < workers:
+        raise EngineError(
+            f"{workers} workers with device cuda need as many GPUs, and the cluster has "
+            f"{int(there.get('GPU', 0))}; take fewer workers or another device"
+        )
+    return {"num_gpus": 1}
 
 
 def _blocks(parts: Sequence[int]) -> int:

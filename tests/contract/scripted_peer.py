@@ -96,6 +96,7 @@ class ScriptedPeer:
         key: asked for where not empty.
         listed: most tokens it lists; more are refused, as vLLM does. None for no limit.
         processed: its probabilities are those after its temperature.
+        tells: how it says how probable a prompt's own tokens are: "prompt_logprobs", "echo" or "".
     """
 
     def __init__(
@@ -106,8 +107,11 @@ class ScriptedPeer:
         key: str = "",
         listed: int | None = None,
         processed: bool = False,
+        tells: str = "",
     ) -> None:
         self.rule, self.kind, self.key, self.listed, self.processed = rule, kind, key, listed, processed
+        self.tells = tells
+        self.amiss: Callable[[float], float] = lambda logprob: logprob  # what becomes of a prompt's numbers
         self.fault: Fault | None = None
         self.asked: list[tuple[str, Any]] = []
         self.keys: list[str | None] = []
@@ -234,7 +238,41 @@ class ScriptedPeer:
         named = {_text(i) if strict else f"token_id:{i}": value for i, value in top}
         bias = {int(i): b for i, b in body.get("logit_bias", {}).items()}
         chosen = max(self.top(ids, SIZE), key=lambda pair: pair[1] + bias.get(pair[0], 0.0))[0]
+        if self.tells == "echo" and body.get("echo"):
+            return self._echoed(ids, body.get("logprobs") or 1)
+        told = {"prompt_logprobs": self._prompt(ids, n)} if (n := self._asked(body)) else {}
         logprobs = {"tokens": [next(iter(named))], "token_logprobs": [top[0][1]], "top_logprobs": [named]}
+        usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
+        return {"choices": [{"text": _text(chosen), "logprobs": logprobs, **told}], "usage": usage}
+
+    def _asked(self, body: dict[str, Any]) -> int:
+        return int(body.get("prompt_logprobs") or 0) if self.tells == "prompt_logprobs" else 0
+
+    def _place(self, ids: Sequence[int], i: int, n: int) -> dict[int, dict[str, Any]]:
+        """The n likeliest in a place of the prompt and the token that stands there, with ranks."""
+        every = self.top(ids[:i], SIZE)
+        return {
+            token: {"logprob": self.amiss(value), "rank": rank}
+            for rank, (token, value) in enumerate(every, start=1)
+            if rank <= n or token == ids[i]
+        }
+
+    def _prompt(self, ids: Sequence[int], n: int) -> list[Any]:
+        """As vLLM: by id, with the rank among all."""
+        places = [self._place(ids, i, n) for i in range(1, len(ids))]
+        return [None, *({str(token): each for token, each in place.items()} for place in places)]
+
+    def _echoed(self, ids: Sequence[int], n: int) -> dict[str, Any]:
+        """As OpenAI's first servers: the prompt, and a token behind it; ranks are not said."""
+        places = [self._place(ids, i, n) for i in range(1, len(ids))]
+        chosen, value = self.top(ids, 1)[0]
+        named = [{f"token_id:{t}": each["logprob"] for t, each in place.items()} for place in places]
+        own = [place[token]["logprob"] for place, token in zip(places, ids[1:], strict=True)]
+        logprobs = {
+            "tokens": [f"token_id:{t}" for t in (*ids, chosen)],
+            "token_logprobs": [None, *own, value],
+            "top_logprobs": [None, *named, {f"token_id:{chosen}": value}],
+        }
         usage = {"prompt_tokens": len(ids), "completion_tokens": 1}
         return {"choices": [{"text": _text(chosen), "logprobs": logprobs}], "usage": usage}
 

@@ -151,6 +151,25 @@ def test_unlisted_is_unknown_and_bounded(served: Any, smollm2: Any) -> None:
     assert table.rest_p == pytest.approx(whole.rest_p, abs=0.1)
 
 
+def test_a_text_is_scored_token_by_token(served: Any, fast: Any, smollm2: Any) -> None:
+    """Against the native engines; both round activations to int8, so each number is near and not the same.
+
+    Tokens beyond the best 256 are asked for with longer lists, so every rank is known.
+    """
+    ids = smollm2.tokenize("The capital of France is Xylophone, flabbergasted by 17 zebras.").ids
+    theirs, ours = served.score(ids), fast.score(ids)
+    pairs = list(zip(theirs.rows[1:], ours.rows[1:], strict=True))
+    assert max(row.rank for row, _ in pairs) > 256 and all(row.rank for row, _ in pairs)
+    worst = max(abs(row.logprob - own.logprob) for row, own in pairs)
+    print(f"largest difference {worst:.3f}, bits {theirs.bits:.2f} and {ours.bits:.2f}")
+    assert worst <= 2 * QUANTISED  # measured for the best 50; these are beyond them
+    assert theirs.bits == pytest.approx(ours.bits, rel=0.05)
+    assert 0.5 < theirs.coverage < 1.0 and served.info.peer["told"] == "yes"
+    found = [model.score_options("The capital of France is", [" Paris", " Lyon"]) for model in (served, fast)]
+    for mine, own in zip(*(each.rows for each in found), strict=True):
+        assert mine.logprob == pytest.approx(own.logprob, abs=QUANTISED)
+
+
 def test_a_crash_is_contained_and_mended(served: Any, child: Any) -> None:
     """SIGKILL to the child: the next question starts it again, and the text goes on."""
     session = served.session("Nobody asked about this before, and so")

@@ -22,6 +22,16 @@ LOGITS = 5e-4  # security.md: other batch shapes and a warm cache, float32
 PROMPTS = [*batch_model.prompts(40), "", [5, 6, 7], batch_model.prompts(1)[0]]
 
 
+@pytest.fixture(scope="module", params=["onnx", "hf"])
+def cold(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
+    """A model under each engine that many prompts are run by; one thread, as bits hang on their number."""
+    if request.param == "hf":
+        pytest.importorskip("transformers")
+    folder = batch_model.make(tmp_path_factory.mktemp(request.param) / "m")
+    with tg.load(str(folder), engine=request.param, threads=1) as model:
+        yield model
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Model]:
     with tg.load(str(batch_model.make(tmp_path_factory.mktemp("model") / "m"))) as model:
@@ -223,13 +233,13 @@ def test_a_wrong_prompt_is_its_own_error(item: Any) -> None:
     assert not isinstance(found[0], Exception) and not isinstance(found[2], Exception)
 
 
-def test_a_cold_start_gives_the_same_bits(small: Model) -> None:
+def test_a_cold_start_gives_the_same_bits(cold: Model) -> None:
     """What came before must not show: the rows of a part are made again after a kill, byte for byte."""
-    assert isinstance(small.engine, Batches) and not isinstance(TableEngine({}, 4), Batches)
+    assert isinstance(cold.engine, Batches) and not isinstance(TableEngine({}, 4), Batches)
     some = batch_model.prompts(70, seed=5)
-    small.engine.begin_batch()
-    first = [table.logits for table in small.map(some)]
-    list(small.map(batch_model.prompts(90, seed=6), "generate", max_new_tokens=3))
-    small.engine.begin_batch()
-    again = [table.logits for table in small.map(some)]
+    cold.engine.begin_batch()
+    first = [table.logits for table in cold.map(some)]
+    list(cold.map(batch_model.prompts(90, seed=6), "generate", max_new_tokens=3))
+    cold.engine.begin_batch()
+    again = [table.logits for table in cold.map(some)]
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))

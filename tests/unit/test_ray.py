@@ -18,13 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tokenglass.ray
 from tests import batch_model
 from tests.conftest import FULL
+from tests.contract.scripted_peer import ScriptedPeer
+from tests.support import SIZE
 from tokenglass.batching import task_named
-from tokenglass.batching.folder import Folder
+from tokenglass.batching.folder import MANIFEST, Folder
 from tokenglass.batching.inputs import open_input
 from tokenglass.batching.running import Batch
-from tokenglass.ray import PartWorker
+from tokenglass.errors import EngineError
+from tokenglass.ray import PartWorker, worker_gpus, worker_load
 
 ROWS, PART_ROWS = (2000, 100) if FULL else (160, 20)
 
@@ -34,7 +38,7 @@ from pathlib import Path
 import tokenglass as tg
 from tokenglass.cli import run
 
-model, rows, out, part_rows = sys.argv[1:]
+model, rows, out, part_rows, others = sys.argv[1:]
 tg.ray.started("local", workers=2)
 import ray
 
@@ -97,6 +101,11 @@ facts["rows"] = results.take_all()
 threading.Thread(target=kill_one, daemon=True).start()
 words = ["batch", rows, "-m", model, "-o", out, "-n", "3", "--part-rows", part_rows]
 facts["code"] = run([*words, "--ray", "local", "--workers", "2"])
+
+# 3) other engines, by the options of the command
+for side, options in json.loads(others).items():
+    words = ["batch", rows, "-o", str(Path(out).with_name(f"ray-{side}")), "-n", "3", "--part-rows", "100"]
+    facts[side] = run([*words, *options, "--ray", "local", "--json"])
 print("FACTS" + json.dumps(facts, default=repr))
 """
 
@@ -108,8 +117,12 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
     model = batch_model.make(folder / "m")
     rows = batch_model.write_jsonl(folder / "in.jsonl", batch_model.prompts(ROWS))
     _, environment = batch_model.command()
+    pytest.importorskip("torch")
+    pytest.importorskip("httpx")
+    peer = ScriptedPeer(lambda ids: np.random.default_rng(ids[-1]).normal(0, 3, SIZE))
+    others = {"hf": ["-m", str(model), "--engine", "hf", "--threads", "1"], "server": ["-m", peer.address]}
     with tempfile.TemporaryDirectory(prefix="tg-") as short:  # a socket's path holds 107 characters
-        argv = [sys.executable, "-c", SCRIPT, model, rows, folder / "ray", str(PART_ROWS)]
+        argv = [sys.executable, "-c", SCRIPT, model, rows, folder / "ray", str(PART_ROWS), json.dumps(others)]
         done = subprocess.run(
             [str(word) for word in argv],
             env=environment | {"RAY_TMPDIR": short},
@@ -127,6 +140,11 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         "batch", rows, "-m", model, "-o", folder / "local", "-n", "3", "--part-rows", PART_ROWS
     )
     assert local.returncode == 0, local.stderr
+    for side, options in others.items():
+        words = ["batch", rows, "-o", folder / f"local-{side}", "-n", "3", "--part-rows", "100"]
+        done = batch_model.run(*words, *options)
+        assert done.returncode == 0, done.stderr
+    peer.close()
     yield {**json.loads(facts[0].removeprefix("FACTS")), "folder": folder, "model": model, "input": rows}
 
 
@@ -139,6 +157,38 @@ def test_a_killed_worker_costs_nothing_but_time(ran: dict[str, Any]) -> None:
     ]
     assert parts[0] == parts[1] and len(parts[0]) == ROWS // PART_ROWS
     assert (ran["folder"] / "ray" / "_SUCCESS").exists()
+
+
+@pytest.mark.parametrize("side", ["hf", "server"])
+def test_other_engines_make_the_same_parts(ran: dict[str, Any], side: str) -> None:
+    """By the command's options; hf with one thread on both sides, whose number moves the last bits."""
+    assert ran[side] == 0
+    parts = [
+        {path.name: path.read_bytes() for path in (ran["folder"] / f"{where}-{side}").glob("part-*")}
+        for where in ("ray", "local")
+    ]
+    assert parts[0] == parts[1] and len(parts[0]) == -(-ROWS // 100)
+    manifest = json.loads((ran["folder"] / f"ray-{side}" / MANIFEST).read_text())
+    assert manifest["model"]["engine"] == side
+
+
+def test_what_a_worker_loads_and_what_it_takes() -> None:
+    """Cores are set aside within the cluster, or Ray would wait for them; a server has its own threads."""
+    assert worker_load({"source": "m"}, 2) == ({"source": "m", "threads": 2}, 2)
+    assert worker_load({"source": "m", "threads": 64}, 2) == ({"source": "m", "threads": 64}, 2)
+    assert worker_load({"source": "m", "threads": 1}, 2) == ({"source": "m", "threads": 1}, 1)
+    address = {"source": "http://127.0.0.1:8000/v1", "tokenizer": "t"}
+    assert worker_load(address, 2) == (address, 1)
+    with pytest.raises(ValueError, match="threads: settled by the server"):
+        tokenglass.ray.map(None, model=address["source"], threads=2)
+
+
+def test_a_gpu_for_each_worker() -> None:
+    on_gpu = {"source": "m", "device": "cuda"}
+    assert worker_gpus(on_gpu, 2, {"CPU": 8.0, "GPU": 2.0}) == {"num_gpus": 1}
+    assert worker_gpus({"source": "m", "device": "cpu"}, 2, {}) == worker_gpus({"source": "m"}, 1, {}) == {}
+    with pytest.raises(EngineError, match="need as many GPUs, and the cluster has 1"):
+        worker_gpus(on_gpu, 2, {"GPU": 1.0})
 
 
 def test_a_dataset_keeps_its_order_and_gets_the_results_of_single_calls(ran: dict[str, Any]) -> None:

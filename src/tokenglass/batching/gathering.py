@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tokenglass.engines.base import Batches, Engine, Floats, Forward, Prefix
+from tokenglass.engines.base import Engine, Floats, Forward, Prefix
 from tokenglass.types import EngineInfo
 
 Key = tuple[int, tuple[int, ...], int]  # of what one run gives: last, layers, hidden_last
@@ -97,7 +97,9 @@ class Gathering:
     def iter_logits(self, ids: Sequence[int], chunk: int = 64) -> Iterator[Floats]:
         """As the engine's own; the positions of a short text are read together with those of others."""
         ids, job = tuple(ids), getattr(self._mine, "job", None)
-        if job is None or not 1 <= len(ids) <= MOST_LINE or not isinstance(self._engine, Batches):
+        # an engine that would have to read them again to say what it said reads each text once, alone
+        again = "again" in self.info.capabilities
+        if job is None or not 1 <= len(ids) <= MOST_LINE or not again:
             yield from self._engine.iter_logits(ids, chunk)
             return
         node = self.forward([Prefix(ids)]).nodes[0]  # reads all of it; what is left is the head's work

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.config import resolve
@@ -149,8 +150,8 @@ def score_row(score: Score) -> Row:
         "bits_per_byte": score.bits_per_byte,
         "ids": list(score.ids),
         "logprobs": known(columns.logprobs.tolist()),
-        "ranks": known(columns.ranks.tolist()),
-        "entropies_bits": known(columns.entropies.tolist()),
+        "ranks": known([rank if rank > 0 else None for rank in columns.ranks.tolist()]),
+        "entropies_bits": known([None if isnan(bits) else bits for bits in columns.entropies.tolist()]),
         "coverage": score.coverage,
     }
 

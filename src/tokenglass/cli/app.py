@@ -13,6 +13,7 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.cli.engine_options import engine_facts, load_arguments, require_address
 from tokenglass.cli.interrupts import hear
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, print_json
@@ -60,7 +61,7 @@ def _step(tokenization: Tokenization, session: Session, given: Namespace) -> int
             "next": replace(session.next, n=given.n).to_dict(),
             "warnings": list(session.plan.warnings),
         }
-        print_json({"model": session.model.info.name, **document})
+        print_json({**engine_facts(session.model.info), **document})
         return 0
     from tokenglass import explore
     from tokenglass.cli.checking import say_notes
@@ -93,8 +94,7 @@ def _tokens(given: Namespace) -> int:
     import tokenglass as tg
 
     text = prompt_of(given)
-    remote = given.model.startswith(("http://", "https://"))
-    tokenizer = load_model(given).tokenizer if remote else tg.load_tokenizer(given.model)
+    tokenizer = load_model(given).tokenizer if _is_served(given) else tg.load_tokenizer(given.model)
     if isinstance(text, str):
         special = {
             "add_special_tokens": not given.no_add_special_tokens,
@@ -116,6 +116,15 @@ def _tokens(given: Namespace) -> int:
     return 0
 
 
+def _is_served(given: Namespace) -> bool:
+    """Whether a server cuts the text; options that make no sense are refused before."""
+    from tokenglass.loading import is_address
+
+    load_arguments(given, given.model)
+    require_address(given, [given.model])
+    return is_address(given.model) or given.engine == "server"
+
+
 def _next(given: Namespace) -> int:
     prompt = prompt_of(given)
     model = load_model(given)
@@ -133,7 +142,7 @@ def _next(given: Namespace) -> int:
         more: dict[str, Any] = {"lookup": [candidate(row) for row in found]} if found else {}
         more |= {"accounts": [account.to_dict() for account in accounts]} if accounts else {}
         more |= {"warnings": list(plan.warnings)}
-        print_json({"model": model.info.name, **table.to_dict(), **more})
+        print_json({**engine_facts(model.info), **table.to_dict(), **more})
         return 0
     from tokenglass.cli.checking import say_notes
     from tokenglass.views.layout import blocks, next_blocks
@@ -190,7 +199,7 @@ def _show_chain(model: Model, given: Namespace) -> int:
     """What would run, instead of running it."""
     chain = model.chain(**given.config)
     if given.json:
-        print_json({"model": model.info.name, **chain.to_dict()})
+        print_json({**engine_facts(model.info), **chain.to_dict()})
         return 0
     from tokenglass.views.layout import blocks
 
@@ -198,12 +207,13 @@ def _show_chain(model: Model, given: Namespace) -> int:
     return 0
 
 
-def load_model(given: Namespace, *, steps: bool = False) -> Model:
+def load_model(given: Namespace, *, steps: bool = False, beside: Sequence[str] = ()) -> Model:
     """The model, once the keywords are known to make sense; and the model that drafts, where there is one.
 
     Args:
         given: the options.
         steps: tokens are written one by one, so that no search can be asked for.
+        beside: names of the command's other models.
     """
     import tokenglass as tg
 
@@ -211,8 +221,10 @@ def load_model(given: Namespace, *, steps: bool = False) -> Model:
         from tokenglass.cli.checking import check
 
         check(given.config, steps=steps)
-    named = {} if given.tokenizer is None else {"tokenizer": given.tokenizer}
-    model = tg.load(given.model, precision=given.precision, **named)
+    require_address(given, [given.model, *beside])
+    for name in beside:
+        load_arguments(given, name)  # what is wrong with them is said before anything is loaded
+    model = tg.load(given.model, **load_arguments(given, given.model))
     load_drafter(given.config, given, model)
     hear()
     return model
@@ -227,7 +239,7 @@ def load_drafter(config: dict[str, Any], given: Namespace, model: Model) -> None
         config["assistant_model"] = model
     elif isinstance(drafter, str):
         note(f"loading {safe_line(drafter)}, which drafts")
-        config["assistant_model"] = tg.load(drafter, precision=given.precision)
+        config["assistant_model"] = tg.load(drafter, **load_arguments(given, drafter))
 
 
 def prompt_of(given: Namespace) -> Prompt:

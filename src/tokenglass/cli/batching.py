@@ -14,6 +14,7 @@ from tokenglass.batching.folder import SCHEMA, Folder
 from tokenglass.batching.inputs import Input, open_input
 from tokenglass.batching.running import PART_ROWS, Batch, ranges, run_part, write_rows
 from tokenglass.cli.app import load_model
+from tokenglass.cli.engine_options import engine_facts, load_arguments
 from tokenglass.cli.outcome import INTERRUPTED, OK
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, print_json
@@ -95,7 +96,7 @@ def _run(
             stopped = True
     seconds = time.perf_counter() - started
     complete = not stopped and folder.finish({"rows": batch.input.rows, "parts": batch.n_parts})
-    _report(given, batch, done, complete, stopped, seconds)
+    _report(given, model, batch, done, complete, stopped, seconds)
     return INTERRUPTED if stopped else OK
 
 
@@ -112,7 +113,7 @@ def _here(
 def _on_ray(given: Namespace, batch: Batch, folder: Folder, missing: list[int]) -> Iterator[tuple[int, int]]:
     from tokenglass.ray import run_parts
 
-    load = {"source": given.model, "precision": given.precision}
+    load = {"source": given.model, **load_arguments(given, given.model)}
     return run_parts(batch, folder, missing, load, address=given.ray, workers=given.workers or 1)
 
 
@@ -149,6 +150,8 @@ def _own(given: Namespace, task: str) -> dict[str, Any]:
         own[keyword] = value
     if given.workers and not given.ray:
         raise UsageError("--workers counts the engines that Ray starts; add --ray local")
+    if given.ray and (given.device or "").startswith("cuda:"):
+        raise UsageError("--ray gives each worker a GPU of its own; say --device cuda, without a number")
     return own
 
 
@@ -193,10 +196,17 @@ def _as_begun(asked: Batch, manifest: Mapping[str, Any]) -> Batch:
 
 
 def _report(
-    given: Namespace, batch: Batch, done: Count, complete: bool, stopped: bool, seconds: float
+    given: Namespace,
+    model: Model,
+    batch: Batch,
+    done: Count,
+    complete: bool,
+    stopped: bool,
+    seconds: float,
 ) -> None:
     if given.json:
         document: dict[str, Any] = {
+            **engine_facts(model.info),
             "output": given.output,
             "task": batch.task.name,
             "rows": batch.input.rows,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.app import Prompt, load_drafter, load_model, typed_text
 from tokenglass.cli.checking import check, notes
+from tokenglass.cli.engine_options import engine_facts, load_arguments
 from tokenglass.cli.keywords import SWITCHES, option_of, read
 from tokenglass.cli.outcome import OK
 from tokenglass.cli.routing import UsageError
@@ -31,7 +32,7 @@ def run(given: Namespace) -> int:
     prompts = _prompts(given, configs=any(sides))
     for own in sides:
         check({**given.config, **own})
-    model = load_model(given)
+    model = load_model(given, beside=[given.with_model] if given.with_model else [])
     other = _other(given)
     for own in sides:
         load_drafter(own, given, model)
@@ -40,7 +41,8 @@ def run(given: Namespace) -> int:
         document = result.to_dict()
         for side in "ab":
             shortened(document[side]["generation"])
-        print_json({"model": model.info.name, **document})
+            document[side] |= engine_facts(getattr(result, side).info)
+        print_json({**engine_facts(model.info), **document})
         return OK
     for line in _said((model, other or model), (result.a, result.b), given, sides):
         note(line)
@@ -82,7 +84,9 @@ def _other(given: Namespace) -> Model | None:
     """The second of two models."""
     import tokenglass as tg
 
-    return None if given.with_model is None else tg.load(given.with_model, precision=given.precision)
+    if given.with_model is None:
+        return None
+    return tg.load(given.with_model, **load_arguments(given, given.with_model))
 
 
 def _compared(

@@ -14,6 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from tokenglass.cli.engine_options import load_arguments, require_address
 from tokenglass.cli.facts import facts_table
 from tokenglass.cli.outcome import OK, UNUSABLE
 from tokenglass.cli.screen import Screen, note, print_json
@@ -60,10 +61,11 @@ LABELS = {
 
 def run(given: Namespace) -> int:
     """Print what was found; exit code 3 where the model is not here."""
+    require_address(given, [given.model])
     facts = _installed() | _machine()
     problem = None
     try:
-        facts |= _measured(given.model, given.precision)
+        facts |= _measured(given.model, load_arguments(given, given.model))
     except ModelNotFound as error:
         problem = {"type": "ModelNotFound", "message": safe_line(str(error)), "exit_code": UNUSABLE}
         facts["model"] = f"{given.model}, not here"
@@ -119,19 +121,20 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _measured(model: str, precision: str) -> dict[str, Any]:
+def _measured(model: str, loading: dict[str, Any]) -> dict[str, Any]:
     import tokenglass as tg
     from tokenglass import models
 
     path = models.path(model)  # never fetches: a check must not start a download
     started = time.perf_counter()
-    loaded = tg.load(model, precision=precision)  # type: ignore[arg-type]
+    loaded = tg.load(model, **loading)
     opened = time.perf_counter()
     loaded.next_tokens(PROMPT)
     first = time.perf_counter()
     marks = [time.perf_counter() for _ in loaded.stream(PROMPT, max_new_tokens=STEPS + 1, eos_token_id=None)]
     return {
         "model": f"{loaded.info.name}, {loaded.info.parameters:,} parameters, {loaded.info.precision}",
+        "engine": loaded.info.engine,
         "path": str(path),
         "load_s": round(opened - started, 3),
         "first_table_s": round(first - opened, 3),

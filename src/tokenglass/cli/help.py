@@ -15,7 +15,6 @@ tokenglass shows how a language model writes, one token at a time.
   tokenglass replay TRACE        write it again and say whether every number comes out the same
   tokenglass export TRACE -o F   as one page: .html; its rows: .csv .jsonl .parquet; its tree: .md .dot .svg
   tokenglass serve               all of it as a page in the browser, from this machine only: -m NAME, --port N
-  tokenglass serve-gguf FILE     llama.cpp's server for a file of a family without a native graph
   tokenglass models              the models here: list, pull, add, path, check
   tokenglass serve-gguf FILE     llama.cpp's server for a model without a native graph
   tokenglass doctor              what is installed, and how fast one step is here
@@ -24,6 +23,7 @@ tokenglass shows how a language model writes, one token at a time.
   --json                         one JSON document on stdout, nothing else
   --chat                         give the prompt as a user's message
   --precision exact|fast         float32 activations, or int8 ones where the weights allow it
+  --engine onnx|hf|server        what computes: the native engine, transformers (--dtype, --device), a server
   --seed N                       seed of the randomness
   --version                      the version
 

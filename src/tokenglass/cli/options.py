@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 
-from tokenglass.cli import values
+from tokenglass.cli import engine_options, values
 from tokenglass.cli.help import HOW_TO_TYPE, KEYWORDS_ELSEWHERE
 from tokenglass.cli.parsing import HelpFormatter, Parser
 
@@ -72,17 +72,7 @@ def _keywords(made: Parser) -> None:
 
 def _model(made: Parser) -> None:
     made.add_argument("-m", "--model", default="smollm2", metavar="NAME", help=f"{_MODEL_HELP} (smollm2)")
-    _precision(made)
-
-
-def _precision(made: Parser) -> None:
-    made.add_argument(
-        "--precision",
-        default="exact",
-        choices=("exact", "fast"),
-        help="float32 activations, or int8 where possible",
-    )
-    made.add_argument("--tokenizer", metavar="NAME", help="of the model behind a server that shows none")
+    engine_options.add_options(made)
 
 
 def _serve_gguf(made: Parser) -> None:
@@ -94,7 +84,7 @@ def _serve_gguf(made: Parser) -> None:
         "--context", type=values.positive, metavar="N", help="tokens it can read (8192, or the model's)"
     )
     made.add_argument(
-        "--threads", type=values.positive, metavar="N", help="of the computation (llama.cpp's choice)"
+        "--threads", type=values.threads, metavar="N", help="that compute, 1 to 1024 (llama.cpp's choice)"
     )
 
 
@@ -298,7 +288,7 @@ def _serve(made: Parser) -> None:
         metavar="NAME",
         help=f"{_MODEL_HELP} (smollm2); repeatable, for comparisons",
     )
-    _precision(made)
+    engine_options.add_options(made)
     _seed(made)
     made.add_argument(
         "--host",

@@ -32,6 +32,7 @@ VALUED = frozenset(
             "--tokenizer",
             "--context",
             "--threads",
+            *("--engine", "--dtype", "--device"),
         ),
         *("--task", "--shard", "--part-rows", "--ray", "--workers"),
     }

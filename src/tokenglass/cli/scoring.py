@@ -6,6 +6,7 @@ import errno
 from argparse import Namespace
 
 from tokenglass.cli.app import MOST_TYPED, as_text, load_model, typed_text
+from tokenglass.cli.engine_options import engine_facts
 from tokenglass.cli.outcome import INTERRUPTED, OK
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, passing, print_json
@@ -24,7 +25,7 @@ def run(given: Namespace) -> int:
     if given.options:
         scores = model.score_options(text, given.options)
         if given.json:
-            print_json({"model": model.info.name, **scores.to_dict()})
+            print_json({**engine_facts(model.info), **scores.to_dict()})
         else:
             Screen().show(blocks(scores))
         return OK
@@ -35,7 +36,7 @@ def run(given: Namespace) -> int:
         raise KeyboardInterrupt
     score = scoring.so_far() if stopped else scoring.score
     if given.json:
-        print_json({"model": model.info.name, "complete": not stopped, **score.to_dict()})
+        print_json({**engine_facts(model.info), "complete": not stopped, **score.to_dict()})
     else:
         Screen().show(blocks(score))
     if stopped:

@@ -6,6 +6,7 @@ import webbrowser
 from argparse import Namespace
 from threading import Thread
 
+from tokenglass.cli.engine_options import load_arguments, require_address
 from tokenglass.cli.outcome import OK
 from tokenglass.cli.screen import Screen, note, print_json
 from tokenglass.text import safe_line
@@ -19,17 +20,21 @@ def run(given: Namespace) -> int:
 
     require_packages()
     names = list(dict.fromkeys(given.model or ["smollm2"]))
+    require_address(given, names)
+    loading = [load_arguments(given, name) for name in names]
     if not is_loopback(given.host):
         note(
             f"note: {safe_line(given.host)} can be reached from other machines; whoever has the address with "
             "its token can use the models, and what they send is not encrypted"
         )
     listener = listening(given.host, given.port)  # first: it takes no time to find out that it cannot be had
-    models = [tg.load(name, precision=given.precision) for name in names]
+    models = [tg.load(name, **how) for name, how in zip(names, loading, strict=True)]
 
     def ready(address: Address) -> None:
         if given.json:
-            print_json({"url": address.url, "host": address.host, "port": address.port, "models": names})
+            engines = [model.info.engine for model in models]
+            where = {"url": address.url, "host": address.host, "port": address.port}
+            print_json({**where, "models": names, "engines": engines})
         else:
             Screen().write(f"{address.url}\nCtrl-C ends it\n")  # an address is never broken in two
         if given.open:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tokenglass.cli.engine_options import engine_facts
 from tokenglass.cli.outcome import INTERRUPTED, OK
 from tokenglass.cli.screen import Screen, note, passing, print_json
 from tokenglass.cli.writing import shortened
@@ -41,7 +42,7 @@ def show_strategies(
         for row in document["strategies"]:
             if row["generation"] is not None:
                 shortened(row["generation"])
-        print_json({"model": model.info.name, **document})
+        print_json({**engine_facts(model.info), **document})
     else:
         for line in dict.fromkeys(w for row in done if row.generation for w in row.generation.warnings):
             note(f"note: {safe_line(line)}")

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.app import is_typed_at, require_new
+from tokenglass.cli.engine_options import engine_facts
 from tokenglass.cli.outcome import FAILED, OK
 from tokenglass.cli.routing import UsageError
 from tokenglass.cli.screen import Screen, note, passing, print_json
@@ -118,7 +119,7 @@ def replay_trace(given: Namespace) -> int:
     finally:
         passing("")
     if given.json:
-        print_json({"model": model.info.name, "trace": given.trace, **result.to_dict()})
+        print_json({**engine_facts(model.info), "trace": given.trace, **result.to_dict()})
     else:
         Screen().show(blocks(result))
     if result.equal:

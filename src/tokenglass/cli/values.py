@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-__all__ = ["index", "port", "positive", "share", "whole"]
+__all__ = ["index", "port", "positive", "share", "threads", "whole"]
+
+MOST_THREADS = 1024  # as `tokenglass.load` has it
 
 
 def whole(text: str) -> int:
@@ -48,6 +50,14 @@ def port(text: str) -> int:
     number = whole(text)
     if number > 65535:
         raise _refused("must be at most 65535", text)
+    return number
+
+
+def threads(text: str) -> int:
+    """How many threads compute."""
+    number = positive(text)
+    if number > MOST_THREADS:
+        raise _refused(f"must be at most {MOST_THREADS}", text)
     return number
 
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.cli.checking import say_notes
+from tokenglass.cli.engine_options import engine_facts
 from tokenglass.cli.interrupts import hear
 from tokenglass.cli.outcome import FAILED, INTERRUPTED, OK
 from tokenglass.cli.screen import Screen, note, passing, print_json
@@ -134,7 +135,7 @@ def _waiting(quiet: bool, what: str) -> Iterator[None]:
 def document(model: Model, generation: Generation) -> dict[str, Any]:
     """The JSON document of a generation; of each step's candidates only the first."""
     whole = shortened(generation.to_dict())
-    return {"model": model.info.name, **whole, "warnings": list(generation.warnings)}
+    return {**engine_facts(model.info), **whole, "warnings": list(generation.warnings)}
 
 
 def shortened(generation: dict[str, Any]) -> dict[str, Any]:

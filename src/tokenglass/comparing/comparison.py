@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from tokenglass import config as configuration
 from tokenglass.comparing import alignment
-from tokenglass.comparing.measures import LogProbs, Namer, difference, log_probs, shift
+from tokenglass.comparing.bounds import Known, differing
+from tokenglass.comparing.measures import Namer, log_probs, shift
 from tokenglass.config.modes import BEAMS
 from tokenglass.decode import limits_of, reader_of
 from tokenglass.engines.base import Engine, Prefix
+from tokenglass.errors import Unsupported
 from tokenglass.model import Model, Prompt
 from tokenglass.random import fresh_seed
 from tokenglass.reading.paths import Path
@@ -121,7 +123,17 @@ def _is_prompt(value: Any) -> bool:
 
 
 def _compared(kind: Kind, a: Run, b: Run, n: int) -> Comparison:
+    if kind == "configs" and not _whole(a.model):
+        raise Unsupported(
+            "comparing configurations on a server",
+            "what a chain leaves hangs on tokens that it does not list; compare prompts or models there",
+        )
     by_token = kind != "models" or alignment.same_vocabulary(a.model, b.model)
+    if not by_token and not (_whole(a.model) and _whole(b.model)):
+        raise Unsupported(
+            "comparing models of different vocabularies on a server",
+            "the next byte is a sum over every token; compare models with the same tokens there",
+        )
     pairs = _prompt_pairs(a, b, by_token) if kind == "models" else []
     texts = [run.model.generate(run.ids, **run.keywords) for run in (a, b)]
     left, right = texts[0].steps, texts[1].steps
@@ -155,6 +167,11 @@ def _compared(kind: Kind, a: Run, b: Run, n: int) -> Comparison:
     )
 
 
+def _whole(model: Model) -> bool:
+    """Whether a model shows its whole distribution."""
+    return "logits" in model.info.capabilities
+
+
 def _side(run: Run, generation: Generation) -> Side:
     return Side(run.model.info, run.keywords, generation)
 
@@ -175,11 +192,11 @@ def _prompt_pairs(a: Run, b: Run, by_token: bool) -> list[alignment.Pair]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Both distributions at one pair of positions, as log-probabilities of the outcomes."""
+    """Both distributions at one pair of positions."""
 
     pair: alignment.Pair
-    log_a: LogProbs
-    log_b: LogProbs
+    a: Known
+    b: Known
     name: Namer
 
 
@@ -194,21 +211,36 @@ def _rows(
 ) -> Iterator[Rows]:
     """The distributions of each pair, one after the other: never all in memory."""
     if kind == "configs":
-        streams = [_chained(run, ids_a, len(pairs)) for run in (a, b)]
+        streams: list[Iterator[Known]] = [map(_of_scores, _chained(run, ids_a, len(pairs))) for run in (a, b)]
     else:
         streams = [
-            rows_at(a.model.engine, (*a.ids, *ids_a), [i for i, _, _ in pairs]),
-            rows_at(b.model.engine, (*b.ids, *ids_b), [j for _, j, _ in pairs]),
+            known_at(a.model.engine, (*a.ids, *ids_a), [i for i, _, _ in pairs]),
+            known_at(b.model.engine, (*b.ids, *ids_b), [j for _, j, _ in pairs]),
         ]
     name: Namer = a.model.tokenizer.token
     if by_token:
         for pair, row_a, row_b in zip(pairs, *streams, strict=True):
-            yield Rows(pair, log_probs(row_a), log_probs(row_b), name)
+            yield Rows(pair, row_a, row_b, name)
         return
     byte_a, byte_b = (alignment.FirstBytes.of(run.model) for run in (a, b))
     for pair, row_a, row_b in zip(pairs, *streams, strict=True):
-        logs = byte_a.marginal(log_probs(row_a)), byte_b.marginal(log_probs(row_b))
-        yield Rows(pair, *logs, alignment.byte_token)
+        bytes_a, bytes_b = Known(byte_a.marginal(row_a.logs)), Known(byte_b.marginal(row_b.logs))
+        yield Rows(pair, bytes_a, bytes_b, alignment.byte_token)
+
+
+def known_at(engine: Engine, ids: tuple[int, ...], wanted: Sequence[int]) -> Iterator[Known]:
+    """What the model says after the tokens with these indices; a server one question each."""
+    if "logits" in engine.info.capabilities:
+        yield from map(_of_scores, rows_at(engine, ids, wanted))
+        return
+    for at in range(0, len(wanted), _CHUNK):
+        prefixes = [Prefix(ids[: index + 1]) for index in wanted[at : at + _CHUNK]]
+        for listing in engine.forward(prefixes).top:
+            yield Known.listed(listing, engine.info.vocab_size)
+
+
+def _of_scores(row: NDArray[np.float32]) -> Known:
+    return Known(log_probs(row))
 
 
 def rows_at(engine: Engine, ids: tuple[int, ...], wanted: Sequence[int]) -> Iterator[NDArray[np.float32]]:
@@ -264,7 +296,7 @@ def _chained(run: Run, written: Sequence[int], count: int) -> Iterator[NDArray[n
 def _difference(row: Rows, a: Run, ids: tuple[int, ...], n: int) -> Difference:
     index_a, index_b, offset = row.pair
     token = a.model.tokenizer.token(ids[index_a])
-    return difference((index_a, index_b), token, row.log_a, row.log_b, row.name, n, offset)
+    return differing((index_a, index_b), token, row.a, row.b, row.name, n, offset)
 
 
 def _parting(
@@ -275,7 +307,7 @@ def _parting(
     if own is None and other is None:
         return None
     if last is not None and own is not None and other is not None:
-        found = [shift(step.id, last.log_a, last.log_b, last.name) for step in (own, other)]
+        found = [shift(step.id, last.a.logs, last.b.logs, last.name) for step in (own, other)]
         return Parted(*split, *found)
     return Parted(*split, _alone(own, "a", kind), _alone(other, "b", kind))
 

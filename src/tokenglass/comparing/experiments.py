@@ -49,7 +49,7 @@ def change_one_word(model: Model, prompt: str, word: str, replacements: Sequence
         text = prompt[:start] + replacement + prompt[end:]
         changed = _after(model, model.prompt_ids(text))
         rows.append(WordChange(replacement, text, _between(model, original, changed)))
-    return WordChanges(prompt, word, tuple(sorted(rows, key=lambda row: -row.difference.tv)))
+    return WordChanges(prompt, word, tuple(sorted(rows, key=lambda row: -(row.difference.tv or 0.0))))
 
 
 def word_order(model: Model, prompt: str, *, n: int = 24, seed: int | None = None) -> WordOrder:

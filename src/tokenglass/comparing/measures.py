@@ -7,7 +7,7 @@ log-probabilities, so that a probability too small for a float still counts; not
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf, log
+from math import inf, isnan, log
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,8 @@ def kl_bits(log_a: LogProbs, log_b: LogProbs) -> float:
 def js_bits(log_a: LogProbs, log_b: LogProbs) -> float:
     """Jensen-Shannon divergence in bits: mean KL of both to their mixture, in [0, 1].
 
+    Of some of the outcomes: what they add to it, which is never below 0.
+
     >>> round(js_bits(np.array([0.0, -np.inf]), np.array([-np.inf, 0.0])), 12)
     1.0
     """
@@ -76,13 +78,15 @@ def tv(log_a: LogProbs, log_b: LogProbs) -> float:
 
 
 def shift(outcome: int, log_a: LogProbs, log_b: LogProbs, name: Namer) -> Shift:
-    """One outcome with its probability and rank under both."""
-    p_a, p_b = float(np.exp(log_a[outcome])), float(np.exp(log_b[outcome]))
+    """One outcome with its probability and rank under both; NaN is unknown."""
+    p_a, p_b = (None if isnan(logs[outcome]) else float(np.exp(logs[outcome])) for logs in (log_a, log_b))
     return Shift(name(outcome), p_a, p_b, _rank(log_a, outcome), _rank(log_b, outcome))
 
 
 def _rank(logs: LogProbs, outcome: int) -> int | None:
-    return None if logs[outcome] == -inf else numbers.rank(logs, outcome)
+    if logs[outcome] == -inf or isnan(logs[outcome]):
+        return None
+    return numbers.rank(np.nan_to_num(logs, nan=-inf, posinf=inf, neginf=-inf), outcome)
 
 
 def difference(

@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from tokenglass.types import EngineInfo, Listing
+from tokenglass.types import EngineInfo, Listing, Told
 
 Floats = NDArray[np.float32]
 
@@ -25,8 +25,10 @@ CAPABILITIES: Mapping[str, str] = {
     "hidden": "gives the hidden states of its layers",
     "unembed": "turns hidden states into logits, with and without the final norm",
     "tree": "keeps what it has read: a fork, a rewind or a longer text costs only what is new",
+    "again": "gives logits of positions that it has read for no more than the head's work",
     "batch": "runs several texts in one pass over the weights",
     "listed": "gives log-probabilities of its likeliest tokens only, normalised over the vocabulary",
+    "told": "says of each token of a text how probable it found it, whether it lists it or not",
     "ids": "sends token ids as they are, where others send their text",
 }
 
@@ -107,15 +109,34 @@ class Engine(Protocol):
 
 @runtime_checkable
 class Batches(Protocol):
-    """What an engine may offer besides, for many prompts in a row.
-
-    Such an engine keeps what it made of each position, so that logits of one that was read before cost no
-    more than the head.
-    """
+    """What an engine may offer besides, for many prompts in a row: a beginning that is always the same."""
 
     def begin_batch(self) -> None:
         """Drop what is cached and get ready for many prompts: what follows depends on nothing before it.
 
         Handles of earlier calls are worth nothing afterwards, and harmless.
+        """
+        ...
+
+
+@runtime_checkable
+class Tells(Protocol):
+    """What an engine without logits offers instead, where it can ("told" among its capabilities)."""
+
+    @property
+    def longest_told(self) -> int:
+        """Ids that a text may have."""
+        ...
+
+    def iter_told(self, ids: Sequence[int], start: int, top: int) -> Iterator[Told]:
+        """What is said of each token of a text from index `start` on, at least 1, and of the tokens before.
+
+        Args:
+            ids: the text.
+            start: index of the first token that is asked about.
+            top: likeliest tokens wanted in the place of each; there may be more, or fewer.
+
+        Raises:
+            Unsupported: nothing is, and why.
         """
         ...

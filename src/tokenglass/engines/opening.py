@@ -36,7 +36,7 @@ from tokenglass.types import EngineInfo
 
 DEFAULT_CACHE_BYTES = 1 << 30
 GRAPH_VERSION = 1  # raise when `graph` or `pack` change what they write
-CAPABILITIES = frozenset({"logits", "positions", "hidden", "tree", "batch", "unembed"})
+CAPABILITIES = frozenset({"logits", "positions", "hidden", "tree", "again", "batch", "unembed"})
 
 
 @dataclass(frozen=True)

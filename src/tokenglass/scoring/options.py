@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import numbers
-from tokenglass.engines.base import Engine, Prefix
-from tokenglass.errors import Unsupported
+from tokenglass.engines.base import Engine, Prefix, Tells
 from tokenglass.scoring.ids import Ids, checked_ids
 from tokenglass.text import safe_text
 from tokenglass.types import OptionScore, OptionScores
@@ -109,9 +108,13 @@ def _continuation(tokenizer: Tokenizer, text: str) -> Ids:
 
 def _logprobs(engine: Engine, prompt: Ids, options: Sequence[Ids]) -> list[tuple[float, ...]]:
     """The logprob of each token of each option; options of one length run together and share the prompt."""
+    if isinstance(engine, Tells):
+        return [
+            tuple(told.logprob for told in engine.iter_told(prompt + option, len(prompt), 1))
+            for option in options
+        ]
     forward = engine.forward([Prefix(prompt)])
-    if forward.logits is None:
-        raise Unsupported("scoring with an engine that shows only its likeliest tokens")
+    assert forward.logits is not None
     found = [[_logprob(forward.logits[0, -1], option[0])] for option in options]
     node = forward.nodes[0]
     lengths = {len(option) for option in options}

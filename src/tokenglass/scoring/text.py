@@ -2,6 +2,8 @@
 
 Every number is over the full vocabulary. Logits exist for a few positions at a time, so memory does not grow
 with the text; beyond the context the text is read in overlapping windows, and each token is scored once.
+A server that shows no logits may say of each token how probable it found it (`engines.base.Tells`): then that
+is exact, and what hangs on tokens it does not list is unknown or bounded.
 """
 
 from __future__ import annotations
@@ -13,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import numbers
-from tokenglass.engines.base import Engine
+from tokenglass.engines.base import Engine, Tells
 from tokenglass.scoring.ids import Ids, checked_ids
-from tokenglass.types import Score, Token
-from tokenglass.types.scores import ScoreColumns, ScoreRows
+from tokenglass.types import Score, Token, Told
+from tokenglass.types.scores import UNKNOWN, ScoreColumns, ScoreRows
 
 if TYPE_CHECKING:
     from tokenglass.tokenizer import Tokenizer
@@ -89,10 +91,11 @@ def score_chunks(
             ids = (info.bos_id, *ids)
     if top < 0:
         raise ValueError(f"top must be at least 0, got {top}")
-    window, stride = _windowing(len(ids) - 1, info.context_length, window, stride)
-    whole = Score(
-        text, ScoreColumns.unscored(ids, min(top, info.vocab_size)), tokenizer, n_bytes, window, stride
-    )
+    tells = isinstance(engine, Tells)
+    longest = engine.longest_told - 1 if isinstance(engine, Tells) else info.context_length
+    window, stride = _windowing(len(ids) - 1, longest, window, stride)
+    columns = ScoreColumns.unscored(ids, min(top, info.vocab_size), partly=tells)
+    whole = Score(text, columns, tokenizer, n_bytes, window, stride)
     return Scoring(engine, tokenizer, ids, whole, int(added))
 
 
@@ -138,6 +141,9 @@ class Scoring:
         if self._ids:
             yield self._ready(0, 1)  # nothing predicts the first id
         for start, stop, first in _windows(len(self._ids), self._score.window, self._score.stride):
+            if isinstance(self._engine, Tells):
+                yield from self._told(self._engine, start, stop, first)
+                continue
             after = start + 1  # the token that the next row of logits predicts
             for rows in self._engine.iter_logits(self._ids[start:stop], ROWS):
                 known = max(0, first - after)
@@ -145,6 +151,27 @@ class Scoring:
                     self._fill(rows[known:], after + known, start)
                     yield self._ready(after + known, after + len(rows))
                 after += len(rows)
+
+    def _told(self, engine: Tells, start: int, stop: int, first: int) -> Iterator[ScoreRows]:
+        """The same from what a server says of each token; the last id is given, too, as it is asked about."""
+        window, k = self._ids[start : stop + 1], self._columns.top_ids.shape[1]
+        for place, told in enumerate(engine.iter_told(window, first - start, k), start=first):
+            self._note(told, place, start)
+            yield self._ready(place, place + 1)
+
+    def _note(self, told: Told, place: int, start: int) -> None:
+        columns, listing = self._columns, told.listing
+        least, most = listing.entropy_bounds(self._engine.info.vocab_size)
+        k = min(columns.top_ids.shape[1], len(listing.ids))
+        columns.logprobs[place] = told.logprob
+        columns.ranks[place] = UNKNOWN if told.rank is None else told.rank
+        columns.entropies[place] = least if least == most else np.nan
+        columns.contexts[place] = place - start
+        columns.top_ids[place, :k] = listing.ids[:k]
+        columns.top_logits[place, :k] = listing.logprobs[:k]
+        assert columns.partly is not None
+        columns.partly.coverages[place] = told.coverage
+        columns.partly.least[place], columns.partly.most[place] = least, most
 
     def _ready(self, start: int, stop: int) -> ScoreRows:
         self.n_done = stop

@@ -11,6 +11,7 @@ from tokenglass.types.chains import Chain, ChainStage
 from tokenglass.types.choices import Account, Books, Candidate, Effect, NextTokens, Removal, Stage
 from tokenglass.types.comparison import (
     Arrangement,
+    Bounds,
     Comparison,
     Difference,
     Parted,
@@ -21,7 +22,7 @@ from tokenglass.types.comparison import (
     WordOrder,
 )
 from tokenglass.types.engine import EngineInfo
-from tokenglass.types.listing import Listing
+from tokenglass.types.listing import Listing, Told
 from tokenglass.types.options import OptionGroup, OptionScore, OptionScores
 from tokenglass.types.scores import Score, ScoreRow
 from tokenglass.types.sessions import SessionState
@@ -36,6 +37,7 @@ __all__ = [
     "Account",
     "Arrangement",
     "Books",
+    "Bounds",
     "Candidate",
     "Chain",
     "ChainStage",
@@ -70,6 +72,7 @@ __all__ = [
     "Tail",
     "Token",
     "Tokenization",
+    "Told",
     "Tree",
     "Vocabulary",
     "WordChange",

@@ -16,6 +16,10 @@ from tokenglass.types.writing import Generation
 _NATS = log(2.0)  # in a bit
 
 
+def _nats(bits: float | None) -> float | None:
+    return None if bits is None else bits * _NATS
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """One outcome, as a and as b see it.
@@ -23,7 +27,8 @@ class Shift:
     Attributes:
         token: the vocabulary entry. Where next bytes are compared, a byte: its id is the byte's value, and
             256, without bytes, stands for all tokens that write no text.
-        p_a: its probability under a; None where a has no such token, or had ended.
+        p_a: its probability under a; None where a has no such token, had ended, or is a server that does not
+            list it.
         p_b: the same under b.
         rank_a: its rank under a, from 1; None where a rules it out or nobody counted.
         rank_b: the same under b.
@@ -37,8 +42,31 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """The least and the most that measures can be, where a server shows only its likeliest tokens.
+
+    Attributes:
+        kl_ab_bits: of KL(a||b); the most is inf unless all of b is known.
+        kl_ba_bits: of KL(b||a); the most is inf unless all of a is known.
+        js_bits: of the Jensen-Shannon divergence.
+        tv: of the total variation distance.
+        coverage_a: share of a's probability that is known.
+        coverage_b: share of b's.
+    """
+
+    kl_ab_bits: tuple[float, float]
+    kl_ba_bits: tuple[float, float]
+    js_bits: tuple[float, float]
+    tv: tuple[float, float]
+    coverage_a: float
+    coverage_b: float
+
+
+@dataclass(frozen=True, slots=True)
 class Difference:
     """How far two next-token distributions lie apart, over all outcomes.
+
+    What a server leaves open is None, with the least and the most it can be in `bounds`.
 
     Attributes:
         index_a: a's distribution is that after its token with this index, from 0, prompt and text together.
@@ -54,34 +82,36 @@ class Difference:
         movers: outcomes whose probabilities differ most, the largest difference first.
         offset: how many bytes of the same text both had read; None where positions are matched token by
             token, or the texts differ.
+        bounds: where a server shows only its likeliest tokens; None where every number is known.
     """
 
     index_a: int
     index_b: int
     token: Token
-    kl_ab_bits: float
-    kl_ba_bits: float
-    js_bits: float
-    tv: float
+    kl_ab_bits: float | None
+    kl_ba_bits: float | None
+    js_bits: float | None
+    tv: float | None
     top_a: Shift
     top_b: Shift
     movers: tuple[Shift, ...]
     offset: int | None = None
+    bounds: Bounds | None = None
 
     @property
-    def kl_ab_nats(self) -> float:
+    def kl_ab_nats(self) -> float | None:
         """KL(a||b) in nats."""
-        return self.kl_ab_bits * _NATS
+        return _nats(self.kl_ab_bits)
 
     @property
-    def kl_ba_nats(self) -> float:
+    def kl_ba_nats(self) -> float | None:
         """KL(b||a) in nats."""
-        return self.kl_ba_bits * _NATS
+        return _nats(self.kl_ba_bits)
 
     @property
-    def js_nats(self) -> float:
+    def js_nats(self) -> float | None:
         """Jensen-Shannon divergence in nats, in [0, ln 2]."""
-        return self.js_bits * _NATS
+        return _nats(self.js_bits)
 
     @property
     def agree(self) -> bool:

@@ -57,3 +57,23 @@ class Listing(NamedTuple):
             return known, known
         most = known - rest * log2(rest / others)
         return min(most, known - rest * float(lp[-1]) / float(np.log(2.0))), most
+
+
+class Told(NamedTuple):
+    """What a server says of one token of a text that it was given.
+
+    Attributes:
+        listing: the likeliest tokens in its place.
+        logprob: natural log of its own probability, exact whether it is listed or not.
+        rank: from 1; None where the server does not say, for a token that is not listed.
+    """
+
+    listing: Listing
+    logprob: float
+    rank: int | None
+
+    @property
+    def coverage(self) -> float:
+        """Share of the probability that is known in its place: of the listed tokens and of its own."""
+        own = 0.0 if self.rank is not None and self.rank <= len(self.listing.ids) else exp(self.logprob)
+        return min(1.0, self.listing.coverage + own)

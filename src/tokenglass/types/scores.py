@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from math import exp, inf, log
+from math import exp, inf, isnan, log
 from typing import Any, overload
 
 import numpy as np
@@ -17,6 +17,7 @@ from tokenglass.types.tokens import Token, Vocabulary
 
 LN2 = log(2.0)
 # Name of a band of ranks -> the last rank in it; None for no end.
+UNKNOWN = -1  # rank of a token that was scored, by a server that does not say where it ranks
 BANDS: dict[str, int | None] = {"1": 1, "2-10": 10, "11-100": 100, "101-1000": 1000, "more": None}
 
 
@@ -28,10 +29,13 @@ class ScoreRow:
         index: of the token among the ids, from 0.
         token: the vocabulary entry.
         logprob: natural log of its probability; None where nothing stands before it to predict it from.
-        rank: by the model's logits, from 1; None where it was not scored.
-        entropy_bits: of the model's distribution in its place; None where it was not scored.
+        rank: by the model's logits, from 1; None where it was not scored, or a server does not say.
+        entropy_bits: of the model's distribution in its place; None where it was not scored, or a server
+            shows too little to tell.
         context: tokens the model had read before it, in its window.
         top: the likeliest tokens in its place, best first; it may be among them.
+        coverage: share of the probability that is known in its place; 1.0 unless a server shows only some.
+        entropy_bounds: the least and the most that the entropy can be; None where it was not scored.
     """
 
     index: int
@@ -41,6 +45,8 @@ class ScoreRow:
     entropy_bits: float | None
     context: int
     top: tuple[Candidate, ...] = ()
+    coverage: float = 1.0
+    entropy_bounds: tuple[float, float] | None = None
 
     @property
     def id(self) -> int:
@@ -64,11 +70,35 @@ class ScoreRow:
 
     @property
     def band(self) -> str | None:
-        """The band of its rank, such as "11-100"; None where it was not scored."""
+        """The band of its rank, such as "11-100"; None where that is not known."""
         if self.rank is None:
             return None
         rank = self.rank
         return next(name for name, last in BANDS.items() if last is None or rank <= last)
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyKnown:
+    """What a server leaves open in the place of each of T tokens: (T,) each.
+
+    Attributes:
+        coverages: share of the probability that is known.
+        least: bits that the entropy has at least.
+        most: and at most.
+    """
+
+    coverages: NDArray[np.float64]
+    least: NDArray[np.float64]
+    most: NDArray[np.float64]
+
+    @classmethod
+    def unscored(cls, size: int) -> PartlyKnown:
+        """To be filled."""
+        return cls(np.ones(size), np.zeros(size), np.zeros(size))
+
+    def first(self, n: int) -> PartlyKnown:
+        """Of the first n tokens."""
+        return PartlyKnown(self.coverages[:n], self.least[:n], self.most[:n])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +108,13 @@ class ScoreColumns:
     Attributes:
         ids: (T,) token ids.
         logprobs: (T,) natural logs of their probabilities.
-        ranks: (T,) ranks from 1; 0 for a token that was not scored.
-        entropies: (T,) bits.
+        ranks: (T,) ranks from 1; 0 for a token that was not scored, `UNKNOWN` where nobody says.
+        entropies: (T,) bits; NaN where they are not known.
         logsumexps: (T,) over the full vocabulary, which turn a logit into its logprob.
         contexts: (T,) tokens read before each.
         top_ids: (T, k) ids of the likeliest tokens, best first; -1 where there are fewer.
-        top_logits: (T, k) their logits.
+        top_logits: (T, k) their logits; of a server, whose logits are unknown, log-probabilities.
+        partly: what a server leaves open; None where every number is over the full vocabulary.
     """
 
     ids: NDArray[np.int64]
@@ -94,10 +125,11 @@ class ScoreColumns:
     contexts: NDArray[np.int64]
     top_ids: NDArray[np.int64]
     top_logits: NDArray[np.float32]
+    partly: PartlyKnown | None = None
 
     @classmethod
-    def unscored(cls, ids: Sequence[int], k: int) -> ScoreColumns:
-        """Columns to be filled for these ids, with k alternatives for each."""
+    def unscored(cls, ids: Sequence[int], k: int, *, partly: bool = False) -> ScoreColumns:
+        """Columns to be filled for these ids, with k alternatives for each; `partly` by a server."""
         size = len(ids)
         return cls(
             ids=np.array(ids, dtype=np.int64),
@@ -108,11 +140,13 @@ class ScoreColumns:
             contexts=np.zeros(size, dtype=np.int64),
             top_ids=np.full((size, k), -1, dtype=np.int64),
             top_logits=np.zeros((size, k), dtype=np.float32),
+            partly=PartlyKnown.unscored(size) if partly else None,
         )
 
     def first(self, n: int) -> ScoreColumns:
         """The columns of the first n tokens."""
-        return ScoreColumns(**{item.name: getattr(self, item.name)[:n] for item in fields(self)})
+        arrays = {item.name: getattr(self, item.name)[:n] for item in fields(self) if item.name != "partly"}
+        return ScoreColumns(**arrays, partly=self.partly and self.partly.first(n))
 
     def row(self, index: int, vocabulary: Vocabulary) -> ScoreRow:
         """One token's numbers."""
@@ -121,7 +155,20 @@ class ScoreColumns:
         if not rank:
             return ScoreRow(index, token, None, None, None, context)
         logprob, entropy = float(self.logprobs[index]), float(self.entropies[index])
-        return ScoreRow(index, token, logprob, rank, entropy, context, self._top(index, vocabulary))
+        top = self._top(index, vocabulary)
+        if self.partly is None:
+            return ScoreRow(index, token, logprob, rank, entropy, context, top, 1.0, (entropy, entropy))
+        return ScoreRow(
+            index,
+            token,
+            logprob,
+            None if rank == UNKNOWN else rank,
+            None if isnan(entropy) else entropy,
+            context,
+            top,
+            float(self.partly.coverages[index]),
+            (float(self.partly.least[index]), float(self.partly.most[index])),
+        )
 
     def _top(self, index: int, vocabulary: Vocabulary) -> tuple[Candidate, ...]:
         normaliser = float(self.logsumexps[index])
@@ -131,7 +178,8 @@ class ScoreColumns:
                 logit = float(self.top_logits[index, rank - 1])
                 logprob = logit - normaliser
                 p = exp(logprob)
-                found.append(Candidate(rank, vocabulary.token(token_id), logit, logprob, p, p))
+                known = logit if self.partly is None else None  # a server tells logits up to an offset
+                found.append(Candidate(rank, vocabulary.token(token_id), known, logprob, p, p))
         return tuple(found)
 
 
@@ -174,7 +222,6 @@ class Score(Charted):
         n_bytes: UTF-8 bytes of text that the scored tokens stand for; control tokens stand for none.
         window: most tokens that the model read at once.
         stride: by how many tokens each window begins after the one before; None where one window held all.
-        coverage: share of the probability mass that is known; 1.0 unless a server shows only its best.
     """
 
     text: str
@@ -183,7 +230,6 @@ class Score(Charted):
     n_bytes: int
     window: int
     stride: int | None = None
-    coverage: float = 1.0
 
     def __post_init__(self) -> None:
         import tokenglass.views.scores  # noqa: F401 - teaches the views this type
@@ -207,6 +253,18 @@ class Score(Charted):
     @cached_property
     def _scored(self) -> NDArray[np.int64]:
         return np.flatnonzero(self.columns.ranks)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the probability that is known in the place of a scored token, in the mean.
+
+        1.0 unless a server shows only its best. What is not known bears on entropies, bands and alternatives;
+        the probability of each token itself, and with it `bits` and `perplexity`, is known in any case.
+        """
+        partly = self.columns.partly
+        if partly is None or not self.n_scored:
+            return 1.0
+        return float(partly.coverages[self._scored].mean())
 
     @property
     def n_scored(self) -> int:
@@ -247,8 +305,8 @@ class Score(Charted):
 
     @cached_property
     def bands(self) -> dict[str, int]:
-        """How many scored tokens had a rank in each of `BANDS`."""
-        ranks = self.columns.ranks[self._scored]
+        """How many scored tokens had a rank in each of `BANDS`, of those whose rank is known."""
+        ranks = self.columns.ranks[self.columns.ranks > 0]
         counts, below = {}, 0
         for name, last in BANDS.items():
             upto = len(ranks) if last is None else int(np.count_nonzero(ranks <= last))

@@ -6,6 +6,7 @@ Teaches `layout.blocks` and `rows.to_dict` the type `Comparison`, so that termin
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from math import inf
 from typing import Any
 
@@ -21,6 +22,7 @@ from tokenglass.views.values import parameters
 
 _KINDS = {"prompts": "two prompts", "configs": "two configurations", "models": "two models"}
 _ENDLESS = "∞: one side gives a probability to what the other rules out"
+_BOUNDED = "a server lists only its likeliest tokens: x–y is the least and the most that a number can be"
 APART = (
     Column("kl_ab", "KL(a‖b)", "point", keep=4),
     Column("kl_ba", "KL(b‖a)", "point", keep=3),
@@ -49,11 +51,15 @@ def _(result: Comparison) -> tuple[Block, ...]:
     ]
     if any(inf in (row.kl_ab_bits, row.kl_ba_bits) for row in result.positions):
         found.append(Line(_ENDLESS, "facts"))
+    if any(row.bounds for row in result.positions):
+        found.append(Line(_BOUNDED, "facts"))
     if end.movers:
         found.append(Line("what moved most at the prompt's end", "heading"))
         found.append(Table(_MOVERS, tuple(map(_mover, end.movers))))
-    else:
+    elif end.bounds is None:
         found.append(Line("at the prompt's end nothing moved", "sentence"))
+    else:
+        found.append(Line("at the prompt's end nothing moved for certain", "sentence"))
     found.append(Line("what each wrote", "heading"))
     for label, side in (("a", result.a), ("b", result.b)):
         shown = safe_line("".join(step.text for step in side.generation.steps))
@@ -119,17 +125,27 @@ def _wrote(label: str, found: Shift | None, index: int, side: Side) -> str:
 
 def _apart(found: Difference) -> dict[str, str]:
     return {
-        "kl_ab": figure(found.kl_ab_bits),
-        "kl_ba": figure(found.kl_ba_bits),
-        "js": figure(found.js_bits),
-        "tv": figure(found.tv),
+        "kl_ab": _measure(found, "kl_ab_bits"),
+        "kl_ba": _measure(found, "kl_ba_bits"),
+        "js": _measure(found, "js_bits"),
+        "tv": _measure(found, "tv"),
         "top_a": favourite(found.top_a.token, found.top_a.p_a),
         "top_b": favourite(found.top_b.token, found.top_b.p_b),
     }
 
 
-def figure(x: float) -> str:
-    """A divergence or a log-probability, which may be endless."""
+def _measure(found: Difference, name: str) -> str:
+    """A measure as it is, or the least and the most that it can be."""
+    value = getattr(found, name)
+    if value is None and found.bounds is not None:
+        return "–".join(map(figure, getattr(found.bounds, name)))
+    return figure(value)
+
+
+def figure(x: float | None) -> str:
+    """A divergence or a log-probability, which may be endless or unknown."""
+    if x is None:
+        return "unknown"
     return {inf: "∞", -inf: "-∞"}.get(x) or significant(x)
 
 
@@ -222,6 +238,7 @@ def difference_row(found: Difference) -> dict[str, Any]:
         "top_a": _shift(found.top_a),
         "top_b": _shift(found.top_b),
         "movers": [_shift(row) for row in found.movers],
+        **({} if found.bounds is None else {"bounds": asdict(found.bounds)}),
     }
 
 

@@ -21,6 +21,7 @@ from tokenglass.views.layout import blocks
 
 # The sign of each band of ranks, the more ink the less expected, and how the token itself stands out.
 BAND_SIGNS = {"1": ".", "2-10": ":", "11-100": "+", "101-1000": "*", "more": "#"}
+UNRANKED = "?"  # of a token that a server does not list and whose rank it does not say
 BAND_ROLES: dict[str, Role] = {"1": "pruned", "101-1000": "chosen", "more": "chosen"}
 BAND_TITLES = {"1": "1st", "2-10": "2–10", "11-100": "11–100", "101-1000": "101–1,000", "more": "above"}
 
@@ -72,21 +73,25 @@ def _reading(score: Score) -> str:
         facts.append(f"windows of {count(score.window, 'token')}, {score.stride:,} apart")
         facts.append(f"beyond the first, each token is read after at least {score.least_context or 0:,}")
     if score.coverage < 1.0:
-        facts.append(f"only {percent(score.coverage)} of the probability is known")
+        facts.append(f"in each place {percent(score.coverage)} of the probability is known, in the mean")
     return " · ".join(facts) or f"{count(len(score.rows), 'token')}"
 
 
 def _legend(score: Score) -> str:
     """The signs with their ranks and how many tokens bear each."""
     signs = [f"{BAND_SIGNS[name]} {BAND_TITLES[name]}: {n:,}" for name, n in score.bands.items()]
+    if unranked := score.n_scored - sum(score.bands.values()):
+        signs.append(f"{UNRANKED} unknown: {unranked:,}")
     left_out = len(score.rows) - LONGEST_STRIP
     more = f" ({left_out:,} more tokens are not drawn)" if left_out > 0 else ""
     return "sign under a token, its rank: number of tokens · " + " · ".join(signs) + more
 
 
 def _piece(row: ScoreRow) -> Piece:
-    if row.band is None or row.p is None or row.surprisal_bits is None:
+    if row.p is None or row.surprisal_bits is None:
         return Piece(row.text, "prompt", hint="not scored")
+    if row.band is None:
+        return Piece(row.text, "", row.p, f"{bits(row.surprisal_bits)} · {percent(row.p)}", UNRANKED)
     hint = f"{bits(row.surprisal_bits)} · rank {row.rank:,} · {percent(row.p)}"
     return Piece(row.text, BAND_ROLES.get(row.band, ""), row.p, hint, BAND_SIGNS[row.band])
 
@@ -106,17 +111,26 @@ def _table(scored: list[ScoreRow]) -> Table:
 
 def _row(row: ScoreRow) -> Row:
     cells = {"index": str(row.index), "id": str(row.id), "token": row.text}
-    if row.band is None or row.p is None or row.surprisal_bits is None or row.entropy_bits is None:
+    if row.p is None or row.surprisal_bits is None:
         return Row(cells | {"bits": "–", "entropy": "–", "rank": "–", "p": "–"}, role="rest")
     others = islice((c for c in row.top if c.id != row.id), SHOWN_TOP)
     cells |= {
         "bits": bits(row.surprisal_bits),
-        "entropy": bits(row.entropy_bits),
-        "rank": f"{row.rank:,} {BAND_SIGNS[row.band]}",
+        "entropy": _entropy(row),
+        "rank": "–" if row.rank is None else f"{row.rank:,} {BAND_SIGNS[row.band or '1']}",
         "p": percent(row.p),
         "note": " · ".join(f"{percent(candidate.p)} {candidate.text}" for candidate in others),
     }
-    return Row(cells, role="chosen" if BAND_ROLES.get(row.band) == "chosen" else "", tints={"p": row.p})
+    stands_out = row.band is not None and BAND_ROLES.get(row.band) == "chosen"
+    return Row(cells, role="chosen" if stands_out else "", tints={"p": row.p})
+
+
+def _entropy(row: ScoreRow) -> str:
+    """As it is, or between which bounds."""
+    if row.entropy_bits is not None or row.entropy_bounds is None:
+        return "–" if row.entropy_bits is None else bits(row.entropy_bits)
+    least, most = row.entropy_bounds
+    return f"{significant(least, 3)}–{bits(most)}"
 
 
 @blocks.register
@@ -191,7 +205,8 @@ def score_totals(score: Score) -> dict[str, Any]:
 def score_row(row: ScoreRow) -> dict[str, Any]:
     """One token of a score."""
     top = [rows.candidate(candidate) for candidate in row.top]
-    return {"index": row.index} | _json_token(row.token) | _plain(row, _NUMBERS) | {"top": top}
+    partly = _plain(row, "coverage entropy_bounds") if row.coverage < 1.0 else {}
+    return {"index": row.index} | _json_token(row.token) | _plain(row, _NUMBERS) | partly | {"top": top}
 
 
 @rows.to_dict.register

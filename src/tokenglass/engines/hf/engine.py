@@ -67,6 +67,16 @@ class HfEngine:
             self._memory.clear()
             self._network = self._head = self._norm = None
 
+    def begin_batch(self) -> None:
+        """Forget what was read: what follows depends on nothing before it, and holds no memory for it.
+
+        All that a run's shape hangs on besides the texts is what is remembered; what was found out at the
+        start (`trial`) stays.
+        """
+        with self._lock:
+            self._open()
+            self._memory.clear()
+
     # ------------------------------------------------------------ protocol
 
     def forward(

@@ -5,6 +5,7 @@
 | `address` | an address as the user types it, and the key that belongs to it |
 | `transport` | one question, one answer: timeouts, retries, limits, and errors in one line |
 | `peers` | what each kind of server is asked, and how its answer is read |
+| `telling` | how probable a server finds the tokens of a text it is given |
 | `answers` | an answer's numbers, believed only where they can be true |
 | `probing` | which kind it is and what it can do, found out by asking, as data |
 | `engine` | the engine protocol over it |

@@ -14,9 +14,10 @@ from threading import Lock
 from tokenglass.engines.base import Floats, Forward, Prefix
 from tokenglass.engines.server.answers import Entry, listing_of
 from tokenglass.engines.server.probing import Probed
+from tokenglass.engines.server.telling import FEW, LONGEST
 from tokenglass.engines.server.transport import Refused, Transport
 from tokenglass.errors import ContextOverflow, Unsupported
-from tokenglass.types import EngineInfo, Listing
+from tokenglass.types import EngineInfo, Listing, Told
 
 _REMEMBERED = 512  # listings
 _AT_ONCE = 8  # questions under way
@@ -88,6 +89,38 @@ class ServerEngine:
         """A server shows no logits."""
         raise Unsupported("logits over the whole vocabulary from a server", _INSTEAD)
 
+    @property
+    def longest_told(self) -> int:
+        """Ids that a text may have whose tokens are told."""
+        context = self._info.context_length
+        way = self._probed.way
+        if way is not None and way.whole:  # the server adds a token of its own
+            return min(context - 1, LONGEST)
+        return context + 1  # the last one is asked about and not read
+
+    def iter_told(self, ids: Sequence[int], start: int, top: int) -> Iterator[Told]:
+        """What the server says of each token of a text from index `start` on; see `base.Tells`.
+
+        Raises:
+            ValueError, ContextOverflow: see `base.Engine.forward`.
+            Unsupported: it lists its likeliest tokens only, and most texts hold others.
+            RemoteError: the server failed, or answered something that cannot be true.
+        """
+        ids, way = tuple(ids), self._probed.way
+        if way is None:
+            raise Unsupported(
+                "the probability of a given text from this server",
+                f"it answers neither prompt_logprobs nor echo; {_INSTEAD}",
+            )
+        if not 1 <= start < len(ids):
+            raise ValueError(f"start must be in [1, {len(ids) - 1}] for {len(ids)} tokens, got {start}")
+        if len(ids) > self.longest_told:
+            raise ContextOverflow(len(ids), self.longest_told)
+        self._check_ids(ids)
+        listed = self._probed.listed
+        n = min(listed, max(top, FEW)) if way.whole else max(listed, top)
+        return way.told(self._line, ids, start, n, self._info.vocab_size)
+
     def close(self) -> None:
         """Close all connections."""
         self._line.close()
@@ -100,6 +133,9 @@ class ServerEngine:
             raise ContextOverflow(len(ids), self._info.context_length)
         if not 1 <= last <= len(ids):
             raise ValueError(f"last must be in [1, {len(ids)}] for a prefix of {len(ids)} tokens, got {last}")
+        self._check_ids(ids)
+
+    def _check_ids(self, ids: tuple[int, ...]) -> None:
         for token in ids:
             if not 0 <= token < self._info.vocab_size:
                 raise ValueError(f"token id must be in [0, {self._info.vocab_size - 1}], got {token}")

@@ -72,7 +72,7 @@ class LlamaCpp:
             **more,
         }
         answer = line.ask("/completion", question)
-        _require_read(answer.get("tokens_evaluated"), ids)
+        require_read(answer.get("tokens_evaluated"), ids)
         listed = answers.member(answer, "completion_probabilities", 0, "top_logprobs")
         return [
             Entry(
@@ -106,10 +106,9 @@ class Completions:
 
     def likeliest(self, line: Transport, ids: Ids, n: int, **more: Any) -> list[Entry]:
         """See `Peer`."""
-        prompt = list(ids) if self.takes_ids or self.spelled is None else self.spelled(ids)
         question = {
             "model": self.model,
-            "prompt": prompt,
+            "prompt": self.prompt(ids),
             "max_tokens": 1,
             "logprobs": n,
             "temperature": 1.0,
@@ -120,19 +119,24 @@ class Completions:
         }
         answer = line.ask("/v1/completions", question)
         if self.takes_ids and isinstance(answer.get("usage"), Mapping):
-            _require_read(answer["usage"].get("prompt_tokens"), ids)
+            require_read(answer["usage"].get("prompt_tokens"), ids)
         return self._entries(answers.member(answer, "choices", 0, "logprobs"))
+
+    def prompt(self, ids: Ids) -> str | list[int]:
+        """Ids as the server takes them."""
+        return list(ids) if self.takes_ids or self.spelled is None else self.spelled(ids)
 
     def _entries(self, logprobs: JsonDict) -> list[Entry]:
         if "content" in logprobs:  # the form of chat answers, which some servers use here too
             listed = answers.member(logprobs, "content", 0, "top_logprobs")
-            return [self._entry(answers.member(each, "token"), each) for each in listed]
+            return [self.entry(answers.member(each, "token"), each) for each in listed]
         table = answers.member(logprobs, "top_logprobs", 0)
         if not isinstance(table, Mapping):
             raise answers.wrong("answers without a table of tokens and log-probabilities")
-        return [self._entry(name, {"logprob": value}) for name, value in table.items()]
+        return [self.entry(name, {"logprob": value}) for name, value in table.items()]
 
-    def _entry(self, name: Any, each: Mapping[str, Any]) -> Entry:
+    def entry(self, name: Any, each: Mapping[str, Any]) -> Entry:
+        """A token by its name, with its log-probability and what else is said of it."""
         if not isinstance(name, str):
             raise answers.wrong("names a token by something that is no text")
         value, spelt = answers.logprob(each.get("logprob")), answers.spelling(each.get("bytes"))
@@ -161,7 +165,7 @@ class Sglang:
             **more,
         }
         answer = line.ask("/generate", question)
-        _require_read(answers.member(answer, "meta_info").get("prompt_tokens"), ids)
+        require_read(answers.member(answer, "meta_info").get("prompt_tokens"), ids)
         listed = answers.member(answer, "meta_info", "output_top_logprobs", 0)
         return [
             Entry(answers.whole(answers.member(each, 1)), answers.logprob(answers.member(each, 0)))
@@ -169,7 +173,7 @@ class Sglang:
         ]
 
 
-def _require_read(count: Any, ids: Ids) -> None:
+def require_read(count: Any, ids: Ids) -> None:
     """Refuse an answer about another prefix: one that was cut, or that got a token in front."""
     if count is not None and answers.whole(count) != len(ids):
         raise answers.wrong(f"read {count:,} tokens where {len(ids):,} were sent")

@@ -13,6 +13,7 @@ from typing import Any
 from tokenglass.engines.server import answers
 from tokenglass.engines.server.answers import Entry
 from tokenglass.engines.server.peers import Completions, LlamaCpp, Peer, Sglang
+from tokenglass.engines.server.telling import ByEcho, ByPrompt, ByStep, Way
 from tokenglass.engines.server.transport import JsonDict, Refused, Transport
 from tokenglass.errors import ModelNotFound, ModelUnsupported, RemoteError
 from tokenglass.text import safe_line
@@ -49,6 +50,7 @@ class Probed:
         weights: how they are stored, as far as it says.
         specials: "bos" and "eos" as texts, as far as it says.
         chat_template: or None where it does not say.
+        way: how it says how probable a text's tokens are; None where it does not.
     """
 
     peer: Peer
@@ -62,6 +64,7 @@ class Probed:
     weights: str = ""
     specials: Mapping[str, str] = field(default_factory=dict)
     chat_template: str | None = None
+    way: Way | None = None
 
 
 def probe(
@@ -166,7 +169,35 @@ def _probed(line: Transport, peer: Peer, entries: list[Entry], **facts: Any) -> 
             lambda: "content" in (a := line.ask("/detokenize", _ids(peer, facts))) or "prompt" in a
         ),
     }
-    return Probed(peer=peer, abilities=abilities, listed=len(entries), first=tuple(entries), **facts)
+    way = _way(line, peer, entries, abilities)
+    abilities["told"] = "no" if way is None else "yes"
+    return Probed(peer=peer, abilities=abilities, listed=len(entries), first=tuple(entries), way=way, **facts)
+
+
+def _way(
+    line: Transport, peer: Peer, entries: Sequence[Entry], abilities: Mapping[str, Ability]
+) -> Way | None:
+    """How the tokens of a text are told, tried on one: its number must be the one that was listed.
+
+    A server that scores a prompt by other numbers than it lists is not asked for scores.
+    """
+    if peer.kind == "llama.cpp":
+        return ByStep(peer)
+    if not isinstance(peer, Completions):
+        return None
+    ways: dict[str, Way] = {"prompt_logprobs": ByPrompt(peer), "echo": ByEcho(peer)}
+    token, logprob = next((e.id, e.logprob) for e in entries if e.id is not None)
+    size = max(e.id for e in entries if e.id is not None) + 1
+    for name, way in ways.items():
+        if abilities[name] != "yes":
+            continue
+        try:
+            (told,) = way.told(line, (*_PROBE, token), len(_PROBE), len(entries), max(size, 1 << 20))
+        except RemoteError:
+            continue
+        if abs(told.logprob - logprob) < _SAME:
+            return way
+    return None
 
 
 def _ability(asked: Callable[[], bool]) -> Ability:

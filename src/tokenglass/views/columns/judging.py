@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tokenglass.types import Comparison, OptionScores, Score
 from tokenglass.types.comparison import Difference, WordChanges, WordOrder
+from tokenglass.types.scores import UNKNOWN
 from tokenglass.views.columns.base import Columns, columns, entry_columns, real, token_columns, whole
 
 LN2 = log(2.0)
@@ -22,8 +23,20 @@ def _(result: Score) -> Columns:
     own = result.columns
     unscored = own.ranks == 0
 
-    def known(values: NDArray[Any]) -> NDArray[Any]:
-        return np.ma.masked_array(values, unscored) if unscored.any() else values
+    def known(values: NDArray[Any], unknown: Any = False) -> NDArray[Any]:
+        masked = unscored | unknown
+        return np.ma.masked_array(values, masked) if masked.any() else values
+
+    partly = own.partly
+    open_ended = (
+        {}
+        if partly is None
+        else {
+            "coverage": known(partly.coverages),
+            "entropy_least_bits": known(partly.least),
+            "entropy_most_bits": known(partly.most),
+        }
+    )
 
     return {
         "index": np.arange(len(own.ids), dtype=np.int64),
@@ -31,9 +44,10 @@ def _(result: Score) -> Columns:
         "logprob": known(own.logprobs),
         "p": known(np.exp(own.logprobs)),
         "surprisal_bits": known(own.logprobs / -LN2),
-        "rank": known(own.ranks),
-        "entropy_bits": known(own.entropies),
+        "rank": known(own.ranks, own.ranks == UNKNOWN),
+        "entropy_bits": known(own.entropies, np.isnan(own.entropies)),
         "context": own.contexts,
+        **open_ended,
     }
 
 
@@ -55,8 +69,15 @@ def _differences(found: Sequence[Difference]) -> Columns:
         shifts = [getattr(row, f"top_{side}") for row in found]
         tops[f"top_{side}"] = [shift.token.text for shift in shifts]
         tops[f"top_{side}_p"] = real(getattr(shift, f"p_{side}") for shift in shifts)
+    ends: Columns = {}
+    if any(row.bounds for row in found):
+        for place, end in enumerate(("least", "most")):
+            for name in names:
+                known = ((getattr(row, name), row.bounds) for row in found)
+                ends[f"{name}_{end}"] = real(x if b is None else getattr(b, name)[place] for x, b in known)
     return {
         **{name: real(getattr(row, name) for row in found) for name in names},
+        **ends,
         "agree": np.array([row.agree for row in found], dtype=bool),
         **tops,
     }
