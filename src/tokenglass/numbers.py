@@ -46,8 +46,8 @@ def summarize(logits: Floats) -> Summary:
     weights = np.exp(shifted)
     total = float(weights.sum(dtype=np.float64))
     if shifted.min() == -inf:
-        # 0 * -inf would be NaN: a masked token adds nothing to the entropy, so its shift is clipped to a finite
-        # value. The clip is far below the smallest float32 exponent, so no other term changes.
+        # 0 * -inf would be NaN: a masked token adds nothing to the entropy, so its shift is clipped to a
+        # finite value, far below the smallest float32 exponent, so that no other term changes.
         np.maximum(shifted, np.float32(-1e4), out=shifted)
     mean_shift = float(np.dot(weights, shifted)) / total
     return Summary(top + log(total), max(0.0, (log(total) - mean_shift) / LN2), best)
