@@ -62,6 +62,7 @@ Fault = Callable[[Answer], None]
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # a body that follows its head in a packet of its own would wait 40 ms
     peer: ScriptedPeer
 
     def log_message(self, *_: Any) -> None:

@@ -19,9 +19,12 @@ from tokenglass import connecting
 from tokenglass.connecting import connect
 from tokenglass.errors import MissingDependency
 
-# Activations are rounded to int8 there. Measured on texts of English: among the best 50 of a position, the
-# largest difference of a log-probability was 0.95, and the mean KL divergence over them 0.004.
-QUANTISED = 1.0
+# Activations are rounded to int8 there. Measured on 100 tokens after each of five prompts: among the best 50
+# of a position, log-probabilities lie 0.09 to 0.14 apart from those of float32 activations in the mean and
+# 0.98 at most, llama.cpp's as far as those of `fast`. Two that round were seen to differ by 1.09, with a KL
+# divergence of 0.004 in the mean. A largest of 5,000 values is not steady: a quarter or more comes on top.
+ROUNDED = 1.25  # one side's rounding
+QUANTISED = 1.5  # both sides'
 
 
 def rule(ids: tuple[int, ...]) -> np.ndarray:

@@ -96,7 +96,7 @@ def test_it_is_one_question_for_the_text_where_the_server_takes_it(served: tuple
 def test_a_text_longer_than_the_context_is_read_in_windows(served: tuple[Any, ScriptedPeer]) -> None:
     """The rule looks two tokens back, so every window but its first place has the same numbers."""
     model, _ = served
-    text = TEXT * 4
+    text = TEXT * 2
     score = model.score(text)
     assert score.stride is not None and score.window <= 64 < len(text)
     for row, own in zip(score.rows[1:], reference(score.ids), strict=True):

@@ -18,7 +18,7 @@ from tests.parity.random_configs import SHARES, Case, draw
 from tests.parity.test_generate_random import SHARE_PARTED, compare
 
 transformers = pytest.importorskip("transformers")
-COUNT = 40 if FULL else 8
+COUNT = 40 if FULL else 6
 PROMPTS = (
     "Once upon a time, generative models",
     "def fibonacci(n):\n",

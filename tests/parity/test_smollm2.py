@@ -23,7 +23,7 @@ PROMPTS = [
     "1, 2, 3, 4,",
     "Ein Mops kam in die Küche und",
 ]
-NEW = 200 if FULL else 60
+NEW = 200 if FULL else 30
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ Law = np.ndarray
 Given = dict[str, Any]
 NAMES: Any = ByteTokenizer()
 SIZE = 24
-DRAWS = 10_016 if FULL else 2_016  # of each law, in two halves that sixteen divides
+DRAWS = 10_016 if FULL else 1_504  # of each law, in two halves that sixteen divides
 REJECT_BELOW = 1e-6
 SAMPLES = 16  # side by side
 ROW = (np.random.default_rng(3).normal(size=SIZE) * 1.1).astype(np.float32)

@@ -21,7 +21,7 @@ from tokenglass.replaying import replay
 from tokenglass.saving import open_session
 
 ROOT = Path(__file__).resolve().parents[2]
-N_KILLS = 200 if FULL else 15
+N_KILLS = 200 if FULL else 8
 
 WALKING = """
 import random, sys

@@ -22,7 +22,7 @@ from tokenglass.errors import TraceError
 from tokenglass.traces import Journal, TraceInUse, lines, read, storage
 from tokenglass.traces.lines import write_line
 
-N_KILLS = 200 if os.environ.get("TOKENGLASS_FULL") == "1" else 20
+N_KILLS = 200 if os.environ.get("TOKENGLASS_FULL") == "1" else 10
 ROOT = Path(__file__).resolve().parents[2]
 
 
