@@ -121,7 +121,7 @@ class Ledger:
         columns = np.flatnonzero(for_good[-1])
         left = for_good[:, columns].argmax(axis=0)  # index of the first row in which it is masked for good
         found: dict[int, Removal] = {}
-        for index in np.unique(left).tolist():
+        for index in sorted(set(left.tolist())):
             gone = columns[left == index]
             ranks = self._ranks(index - 1, ids[gone]) if index else [None] * len(gone)
             probs = trail[index - 1, gone].tolist() if index else [0.0] * len(gone)
@@ -133,8 +133,13 @@ class Ledger:
         row = self.rows[index]
         if len(ids) < _WORTH_RANKING:
             return [numbers.rank(row.scores, token_id) for token_id in ids.tolist()]
-        places = {token_id: rank for rank, token_id in enumerate(row.ranked(_NEAR)[:_NEAR].tolist(), 1)}
-        return [places.get(i) or numbers.rank(row.scores, i) for i in ids.tolist()]
+        best = row.ranked(_NEAR)[:_NEAR]
+        found = ids[:, None] == best
+        ranks: list[int | None] = (found.argmax(axis=1) + 1).tolist()
+        far = np.flatnonzero(~found.any(axis=1))
+        for place in far.tolist():
+            ranks[place] = numbers.rank(row.scores, int(ids[place]))
+        return ranks
 
     def effects(self, token_id: int) -> tuple[Effect, ...]:
         """A token's score, probability and rank in the model's row and after each stage."""
