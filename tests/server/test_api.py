@@ -78,7 +78,10 @@ def test_whatever_is_sent_finds_no_defect(server: Address, document: Any, name: 
         _shorten(case.body)
         headers = {"authorization": f"Bearer {server.token}"}
         answer = case.call(base_url=server.site.rstrip("/"), headers=headers)
-        case.validate_response(answer, checks=CHECKS)
+        # 413 refuses what is too long before it is read; the library does not count it among refusals
+        too_long = answer.status_code == 413
+        checks = [each for each in CHECKS if not (too_long and each is negative_data_rejection)]
+        case.validate_response(answer, checks=checks)
 
     run()
 
