@@ -140,12 +140,14 @@ class Scoring:
     def _run(self) -> Iterator[ScoreRows]:
         if self._ids:
             yield self._ready(0, 1)  # nothing predicts the first id
+        # the numbers of a long text find room where half of the rows stood
+        at_once = ROWS if self._score.stride is None else ROWS // 2
         for start, stop, first in _windows(len(self._ids), self._score.window, self._score.stride):
             if isinstance(self._engine, Tells):
                 yield from self._told(self._engine, start, stop, first)
                 continue
             after = start + 1  # the token that the next row of logits predicts
-            for rows in self._engine.iter_logits(self._ids[start:stop], ROWS):
+            for rows in self._engine.iter_logits(self._ids[start:stop], at_once):
                 known = max(0, first - after)
                 if known < len(rows):
                     self._fill(rows[known:], after + known, start)
