@@ -84,6 +84,21 @@ def test_lists_without_a_token_in_common_are_known_to_lie_far_apart() -> None:
         assert least <= true[name] <= most and least > (4 if name == "kl_ab_bits" else 0.9 * true[name])
 
 
+def test_a_list_that_ends_in_a_token_without_probability_is_not_the_whole() -> None:
+    """-9999 is what some servers say of a token that they rule out: its probability is 0 to a float."""
+    p, q = np.array([0.6, 0.4, 0.0, 0.0, 0.0]), np.array([0.3, 0.3, 0.2, 0.1, 0.1])
+    with np.errstate(divide="ignore"):
+        logs = np.maximum(np.log(p[:3]), -9999.0).astype(np.float32)
+    a = Known.listed(Listing(np.arange(3), logs, 1.0), 5)
+    assert not a.is_whole and a.at_most == 0.0
+    true = measured(p, q)
+    for b in (Known(np.log(q)), listed(q, 2)):
+        found = bounds(a, b)
+        for name in MEASURES:
+            least, most = getattr(found, name)
+            assert least - NEAR <= true[name] <= most + NEAR, name
+
+
 @pytest.fixture(params=["llama.cpp", "vllm"])
 def served(request: pytest.FixtureRequest) -> Iterator[Any]:
     peer = ScriptedPeer(rule, request.param, listed=None if request.param == "llama.cpp" else 20)

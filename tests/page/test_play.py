@@ -194,14 +194,9 @@ def test_axe_finds_nothing_in_the_conditions_and_nothing_is_cut_off(
 def slow_site(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Site, work.Works]]:
     """A server over a slow model, and its requests at work."""
     pytest.importorskip("fastapi", reason="the page needs tokenglass[web]")
-    made: list[work.Works] = []
+    from tests.server.world import seen_works
 
-    class Seen(work.Works):
-        def __init__(self) -> None:
-            super().__init__()
-            made.append(self)
-
-    monkeypatch.setattr("tokenglass.server.running.Works", Seen)
+    made = seen_works(monkeypatch)
     with serving(toy(SLOW)) as site:
         yield site, made[0]
 

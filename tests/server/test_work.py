@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import FULL
-from tests.server.world import TEXT, bench, guarded, posted, served, streaming
+from tests.server.world import TEXT, bench, guarded, posted, seen_works, served, streaming
 from tokenglass.server import work
 from tokenglass.server.running import Address, listening
 from tokenglass.workbench import Workbench
@@ -59,14 +59,7 @@ def until(true: Callable[[], bool]) -> None:
 @contextmanager
 def observed(over: Workbench, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Address, work.Works]]:
     """A server, and its requests at work."""
-    made: list[work.Works] = []
-
-    class Seen(work.Works):
-        def __init__(self) -> None:
-            super().__init__()
-            made.append(self)
-
-    monkeypatch.setattr("tokenglass.server.running.Works", Seen)
+    made = seen_works(monkeypatch)
     with served(over) as address:
         yield address, made[0]
 

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from tests.support import model, writes
 from tokenglass.server.app import application
 from tokenglass.server.running import Address, listening, server
@@ -121,6 +123,19 @@ async def _connected(app: Any, scope: Any, body: bytes) -> Answer:
 def posted(app: Any, operation: str, **params: Any) -> Answer:
     """One operation."""
     return asked(app, "POST", f"/api/{operation}", json.dumps(params).encode())
+
+
+def seen_works(monkeypatch: pytest.MonkeyPatch) -> list[Works]:
+    """The requests at work of every server that is made from now on."""
+    made: list[Works] = []
+
+    class Seen(Works):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr("tokenglass.server.running.Works", Seen)
+    return made
 
 
 @contextmanager

@@ -8,9 +8,11 @@ nothing to what a allows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import e, inf, log2
+from functools import cached_property
+from math import e, inf, log, log2
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,7 +34,7 @@ class Known:
 
     Attributes:
         logs: (outcomes,) natural logs of probabilities, NaN where nobody says.
-        at_most: probability that none of those exceeds; 0.0 where all are known.
+        at_most: probability that none of those exceeds. It may be 0.0: some servers list what they rule out.
     """
 
     logs: LogProbs
@@ -43,12 +45,12 @@ class Known:
         """Of a server's list."""
         logs = np.full(size, np.nan)
         logs[listing.ids] = listing.logprobs
-        return cls(logs, listing.p_at_most if len(listing.ids) < size else 0.0)
+        return cls(logs, listing.p_at_most)
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether every probability is known."""
-        return self.at_most == 0.0
+        return not np.isnan(self.logs).any()
 
     @property
     def coverage(self) -> float:
@@ -192,7 +194,7 @@ def _kl_most(a: Known, b: Known, both: NDArray[np.bool_]) -> float:
     if a.is_whole:
         return max(0.0, known) / LN2
     rest = max(0.0, 1.0 - float(np.exp(listed).sum())) + ROUNDING
-    farthest = float(np.log(a.at_most)) - float(b.logs[~both].min())
+    farthest = log(max(a.at_most, sys.float_info.min)) - float(b.logs[~both].min())
     return max(0.0, known + rest * max(0.0, farthest)) / LN2
 
 
