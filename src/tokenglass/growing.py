@@ -66,6 +66,7 @@ def expand(
     leaves, shares = tuple(node for node, _ in found), tuple(share for _, share in found)
     if stopped == "depth" and not level:
         stopped = "end" if all(_finished(node, here) for node in leaves) else "p"
+    session.changed()
     return Expansion(here, leaves, shares, min(1.0, fsum(shares)), len(session.tree) - before, stopped)
 
 
@@ -151,6 +152,7 @@ def sample(session: Session, n: int, *, max_new_tokens: int = 20) -> Samples:
     for node in passed:
         node.count += 1
     session.counts_changed(dict.fromkeys(passed))
+    session.changed()
     leaves = [at[pen.sample] for pen in pens]
     unique = tuple(dict.fromkeys(leaves))
     counts = tuple(leaves.count(leaf) for leaf in unique)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,12 @@ class Kept:
     """The part of a session that keeps it: a tree, perhaps a file, and how often was drawn where.
 
     A session and its forks share the file as they share the tree; the moves in it are the session's own.
+
+    Attributes:
+        watchers: told after each change that this session made; a fork begins with none.
     """
+
+    watchers: tuple[Callable[[], None], ...] = ()
 
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
@@ -78,6 +83,7 @@ class Kept:
             raise ValueError(f"name {text!r} belongs to node {taken[0]}; take another")
         self._tell("named", place, str(text))
         place.name = str(text)
+        self.changed()
         return place
 
     def note(self, text: str, node: Node | int | str | None = None) -> Node:
@@ -85,6 +91,7 @@ class Kept:
         place = self._place(node)
         self._tell("noted", place, str(text))
         place.notes.append(str(text))
+        self.changed()
         return place
 
     def prune(self, node: Node | int | str | None = None) -> int:
@@ -99,7 +106,9 @@ class Kept:
         if place.parent is None:
             raise ValueError("the prompt cannot be pruned; node must be above 0")
         self._tell("pruned", place)
-        return self.tree.prune(place)
+        n_pruned = self.tree.prune(place)
+        self.changed()
+        return n_pruned
 
     def made(self, node: Node, *, stay: bool) -> Node:
         """Acknowledge a place that may be new: kept first, or taken back where it cannot be kept.
@@ -144,6 +153,11 @@ class Kept:
             with keeper.journal.batch():
                 for node in nodes:
                     keeper.counted(node, keeper.samples_at(node))
+
+    def changed(self) -> None:
+        """Tell the watchers; called once a change is kept and counts."""
+        for watcher in self.watchers:
+            watcher()
 
     def _tell(self, event: str, *facts: Any) -> None:
         if self._file[0] is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
 from tokenglass.types import SessionState
@@ -14,13 +13,7 @@ if TYPE_CHECKING:
 
 
 class OnScreen(ShowsItsState):
-    """The part of a session that is looked at.
-
-    Attributes:
-        watchers: told after each move.
-    """
-
-    watchers: tuple[Callable[[], None], ...] = ()
+    """The part of a session that is looked at."""
 
     @property
     def state(self) -> SessionState:
@@ -47,10 +40,6 @@ class OnScreen(ShowsItsState):
         from tokenglass.notebook import live_view
 
         return live_view(cast("Session", self))
-
-    def _moved(self) -> None:
-        for watcher in self.watchers:
-            watcher()
 
 
 class Explorable:

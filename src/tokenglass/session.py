@@ -241,6 +241,7 @@ class Session(Kept, OnScreen):
             del self.tree.configs[n_before:]
             raise
         self.writer, self._known = writer, None
+        self.changed()
         return self.plan.config
 
     # ------------------------------------------------------------ many at once
@@ -317,7 +318,7 @@ class Session(Kept, OnScreen):
     def _stand_on(self, node: Node, ids: tuple[int, ...] | None = None, handle: Any = None) -> None:
         """Be at a place; its ids and the engine's handle for what comes before it save a search."""
         self._at, self._ids, self._handle, self._known = node, ids, handle, None
-        self._moved()
+        self.changed()
 
     def _read(self) -> Reading:
         """What the model and the chain say here."""

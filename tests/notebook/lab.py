@@ -18,10 +18,14 @@ import nbformat
 from tests.doc_blocks import ROOT
 
 START_SECONDS = 120.0
-PATIENCE_MS = 180_000  # a busy machine takes its time to start a kernel
+PATIENCE_MS = 60_000  # a busy machine takes its time to start a kernel
 PROMPT_MOVED = """([index, before]) => {
   const shown = document.querySelectorAll(".jp-Cell")[index].querySelector(".jp-InputPrompt");
-  return shown.innerText !== before && /\\d/.test(shown.innerText);
+  return shown.innerText !== before;
+}"""
+PROMPT_TELLS = """([index]) => {
+  const shown = document.querySelectorAll(".jp-Cell")[index].querySelector(".jp-InputPrompt");
+  return /\\d/.test(shown.innerText);
 }"""
 
 
@@ -40,6 +44,7 @@ def jupyterlab(folder: Path) -> Iterator[tuple[str, str]]:
         f"--IdentityProvider.token={token}",
         f"--ServerApp.root_dir={folder}",
         "--LabApp.news_url=None",
+        "--LabApp.expose_app_in_browser=True",
     ]
     command += ["--ServerApp.port_retries=0", "--ServerApp.quit_button=False"]
     log = (folder / "lab.log").open("w")
@@ -92,10 +97,12 @@ class Book:
         address: of the server.
         token: of the server.
         name: of the notebook.
+        folder: where it lies.
     """
 
-    def __init__(self, page: Any, address: str, token: str, name: str) -> None:
-        self.page, self.address, self.token = page, address, token
+    def __init__(self, page: Any, address: str, token: str, name: str, folder: Path) -> None:
+        self.page, self.address, self.name, self.path = page, address, name, folder / name
+        self._headers = {"Authorization": f"token {token}"}
         self.dialogs: list[str] = []
         self.foreign: list[str] = []
         self.errors: list[str] = []
@@ -103,23 +110,23 @@ class Book:
         page.on("dialog", self._dialog)
         page.on("request", self._request)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.goto(f"{address}/lab/tree/{name}?token={token}&reset")
+        # the workspace of this notebook alone, with JupyterLab itself in sight of scripts
+        page.goto(f"{address}/lab/workspaces/{self.path.stem}/tree/{name}?token={token}&reset")
         page.wait_for_selector(".jp-Notebook .jp-Cell")
         self._wait_for_kernel()
 
     def _wait_for_kernel(self) -> None:
         """A cell that is executed before the page is connected to its kernel is never executed."""
         for _ in range(PATIENCE_MS // 500):
-            self.page.wait_for_timeout(500)
-            if any(k["execution_state"] == "idle" and k["connections"] for k in self._kernels()):
+            if any(each["execution_state"] == "idle" and each["connections"] for each in self._kernels()):
                 break
+            self.page.wait_for_timeout(500)
         self.page.locator("#jp-bottom-panel, #jp-main-statusbar").get_by_text("| Idle").first.wait_for()
 
     def _kernels(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.page.request.get(
-            f"{self.address}/api/kernels", headers={"Authorization": f"token {self.token}"}
-        ).json()
-        return found
+        """The kernel of this notebook, if it has started."""
+        asked = self.page.request.get(f"{self.address}/api/sessions", headers=self._headers)
+        return [each["kernel"] for each in asked.json() if each["path"] == self.name and each["kernel"]]
 
     def _dialog(self, dialog: Any) -> None:
         self.dialogs.append(dialog.message)
@@ -129,18 +136,64 @@ class Book:
         if not request.url.startswith((self.address, self.address.replace("http", "ws"), "data:", "blob:")):
             self.foreign.append(request.url)
 
+    def _cell(self, index: int) -> Any:
+        return self.page.locator(".jp-Cell").nth(index)
+
+    def _prompt(self, index: int) -> str:
+        return str(self._cell(index).locator(".jp-InputPrompt").first.inner_text())
+
     def run(self, index: int) -> str:
         """Execute a cell and wait until it is through; what it printed."""
-        cell = self.page.locator(".jp-Cell").nth(index)
-        before = cell.locator(".jp-InputPrompt").first.inner_text()
-        cell.locator(".cm-content").click()
+        self.start(index)
+        self.wait(index)
+        return self.output(index)
+
+    def start(self, index: int) -> None:
+        """Execute a cell."""
+        before = self._prompt(index)
+        self._cell(index).locator(".cm-content").click()
         self.page.keyboard.press("Shift+Enter")
         self.page.wait_for_function(PROMPT_MOVED, arg=[index, before])
-        return str(cell.locator(".jp-OutputArea").inner_text())
 
-    def kernel(self, action: str) -> None:
-        """Interrupt or restart the kernel, as the menu does."""
-        headers = {"Authorization": f"token {self.token}"}
-        (kernel,) = self._kernels()
-        done = self.page.request.post(f"{self.address}/api/kernels/{kernel['id']}/{action}", headers=headers)
-        assert done.ok, done.status
+    def wait(self, index: int) -> None:
+        """Until a cell is through."""
+        self.page.wait_for_function(PROMPT_TELLS, arg=[index])
+
+    def through(self, index: int) -> bool:
+        """Whether a cell is through."""
+        return bool(self.page.evaluate(PROMPT_TELLS, [index]))
+
+    def output(self, index: int) -> str:
+        """What a cell printed."""
+        return str(self._cell(index).locator(".jp-OutputArea").inner_text())
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel, as the menu does."""
+        self.command("kernelmenu:interrupt")
+
+    def restart(self) -> None:
+        """Restart the kernel by the menu, which asks whether that is meant."""
+        self.page.evaluate("void window.jupyterapp.commands.execute('kernelmenu:restart')")
+        self.page.locator(".jp-Dialog .jp-mod-warn").click()
+        self.page.locator(".jp-Dialog").wait_for(state="detached")
+        self._wait_for_kernel()
+
+    def command(self, name: str, **options: Any) -> None:
+        """Carry out a command of JupyterLab."""
+        self.page.evaluate(
+            "([name, options]) => window.jupyterapp.commands.execute(name, options)", [name, options]
+        )
+
+    def theme(self, name: str) -> None:
+        """Change the colours of everything."""
+        self.command("apputils:change-theme", theme=name)
+
+    def save(self) -> None:
+        """Write the notebook, outputs included, to its file."""
+        self.command("docmanager:save")
+
+    def close(self) -> None:
+        """Leave the notebook, and end its kernel."""
+        for kernel in self._kernels():
+            self.page.request.delete(f"{self.address}/api/kernels/{kernel['id']}", headers=self._headers)
+        self.page.close()

@@ -22,10 +22,10 @@ export class WidgetBackend {
   #pushed = new Set();
   /** @type {string | null} the session the cell was made for, until it was shown */
   #given;
-  #lost = "";
   /** @type {(waits: boolean) => void} told when answers are late, and when they come again */
   onLate = () => {};
   #late = 0;
+  #silent = 0;  // runs from a doubt whether anybody is there until somebody is heard
 
   /** @param {any} model of anywidget */
   constructor(model) {
@@ -40,6 +40,7 @@ export class WidgetBackend {
     this.#model.off("msg:custom", this.#heard);
     this.#model.off("comm_live_update", this.#liveness);
     clearTimeout(this.#late);
+    clearTimeout(this.#silent);
   }
 
   can(/** @type {string} */ op) {
@@ -75,19 +76,27 @@ export class WidgetBackend {
 
   /** @param {string} op @param {object} params @param {import("../lib/backend.js").CallOptions} options */
   #ask(op, params, { signal, onItem = () => {} }) {
-    if (this.#lost) return Promise.reject(new BackendError(this.#lost, { type: "ConnectionLost" }));
     if (signal?.aborted) return Promise.reject(aborted());
     const number = this.#next++;
     return new Promise((resolve, reject) => {
       this.#waiting.set(number, { resolve, reject, onItem });
       signal?.addEventListener("abort", () => {
         if (!this.#waiting.delete(number)) return;
-        this.#model.send({ view: this.#view, number, stop: true });
+        this.#send({ view: this.#view, number, stop: true });
         reject(aborted());
       });
-      this.#model.send({ view: this.#view, number, op, params });
+      this.#send({ view: this.#view, number, op, params });
       this.#wait();
     });
+  }
+
+  /** A kernel that went takes nothing any more. @param {object} message */
+  async #send(message) {
+    try {
+      await this.#model.send(message);
+    } catch {
+      this.#lose();
+    }
   }
 
   /** What another view did, or Python; its answer tells what changed for that one. @param {any} data */
@@ -103,10 +112,12 @@ export class WidgetBackend {
   }
 
   #heard = (/** @type {any} */ message) => {
+    clearTimeout(this.#silent);
     if (message.event === "push" && message.view !== this.#view) {
       this.#push(message.data);
       return;
     }
+    if (message.event === "failed") this.onFailed(message.data.message);
     const waiting = message.view === this.#view ? this.#waiting.get(message.number) : undefined;
     if (!waiting) return;
     if (message.event === "item") waiting.onItem(message.data);
@@ -119,14 +130,15 @@ export class WidgetBackend {
     this.#wait();
   };
 
+  /** The notebook says that the kernel went or came back, not which: a restarted one knows nothing of this view. */
   #liveness = () => {
-    if (this.#model.comm_live !== false && this.#model.get("comm_live") !== false) return;
-    this.lose("the kernel was restarted; run the cell again");
+    clearTimeout(this.#silent);
+    this.#silent = setTimeout(() => this.#lose(), PATIENCE);
+    this.#send({ view: this.#view, number: this.#next++, op: "info", params: {} });
   };
 
-  /** No answer will come any more. */
-  lose(/** @type {string} */ reason) {
-    this.#lost = reason;
+  #lose() {
+    const reason = "the kernel was restarted; run the cell again";
     for (const { reject } of this.#waiting.values()) reject(new BackendError(reason, { type: "ConnectionLost" }));
     this.#waiting.clear();
     this.#wait();
@@ -135,6 +147,8 @@ export class WidgetBackend {
 
   /** @type {(reason: string) => void} */
   onLost = () => {};
+  /** @type {(reason: string) => void} told why the session cannot be shown where Python brought it */
+  onFailed = () => {};
 }
 
 function aborted() {

@@ -8,6 +8,8 @@ import { WidgetBackend } from "./backend.js";
 
 withoutSheets();
 
+const LATE = "the kernel is at work, and this goes on when it is free; if it was restarted, run the cell again";
+
 /**
  * Draw a widget into a cell.
  *
@@ -18,18 +20,19 @@ withoutSheets();
 export function render({ model, el }, styles) {
   const backend = new WidgetBackend(model);
   const told = h("p.error", { role: "alert", hidden: true });
-  const ground = h("div.ground.cell", {});
+  const ground = h("div.ground.cell", { tabindex: -1 });  // a click anywhere in it is enough for the keys
   el.setAttribute("data-lm-suppress-shortcuts", "true");  // JupyterLab's single keys stay out of the cell
   const root = el.shadowRoot ?? el.attachShadow({ mode: "open" });
   root.adoptedStyleSheets = [styled(styles)];
   fill(/** @type {any} */ (root), ground);
-  el.style.colorScheme = isDark(el) ? "dark" : "light";
+  const unfollow = followTheme(el);
   const say = (/** @type {string} */ text) => { told.textContent = text; told.hidden = !text; };
-  backend.onLate = (late) => say(late ? "the kernel is at work; this goes on when it is free" : "");
+  backend.onLate = (late) => say(late ? LATE : "");
   backend.onLost = say;
+  backend.onFailed = say;
   const frame = new Frame(backend, ground, told);
   frame.start().catch((error) => say(error.message));
-  return () => { frame.close(); backend.close(); };
+  return () => { unfollow(); frame.close(); backend.close(); };
 }
 
 /** What views expect of the page's frame, for one view. */
@@ -87,6 +90,17 @@ function styled(/** @type {string} */ styles) {
   const found = new CSSStyleSheet();
   found.replaceSync(styles);
   return found;
+}
+
+/** Be dark while the notebook is; returns how to end that. */
+function followTheme(/** @type {HTMLElement} */ el) {
+  const follow = () => { el.style.colorScheme = isDark(el) ? "dark" : "light"; };
+  const asked = matchMedia("(prefers-color-scheme: dark)");
+  const themes = new MutationObserver(() => requestAnimationFrame(follow));  // every notebook says so there
+  for (const each of [document.documentElement, document.body]) themes.observe(each, { attributes: true });
+  asked.addEventListener("change", follow);
+  follow();
+  return () => { themes.disconnect(); asked.removeEventListener("change", follow); };
 }
 
 /** Whether the notebook writes light on dark, whatever it calls that. */
