@@ -151,7 +151,7 @@ def test_a_cell_that_ends_late_leaves_interrupts_as_they_were() -> None:
 
 
 def test_a_message_from_another_thread_waits_for_the_loop_of_the_cell() -> None:
-    """JupyterLab hands messages to another thread while a cell runs; the session is the cell's until it ends."""
+    """JupyterLab hands messages to another thread while a cell runs; until it ends the session is its own."""
 
     async def kernel() -> None:
         heard = Heard()

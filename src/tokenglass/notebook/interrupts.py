@@ -1,7 +1,7 @@
 """Interrupts of a kernel while a view's text is written, between the kernel's own cells.
 
-A kernel lets an interrupt reach Python only while it runs a cell; at any other time it ignores the signal. What
-a view asked for runs between cells. So while some of it is under way, the signal is heard here.
+A kernel lets an interrupt reach Python only while it runs a cell; at any other time it ignores the signal.
+What a view asked for runs between cells. So while some of it is under way, the signal is heard here.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def listen() -> None:
 
 
 def _came(number: int, frame: Any) -> None:
-    """With nothing under way, a cell that ended late has put this back: then the signal is for the one before."""
+    """With nothing under way, a cell that ended late has put this back: the signal is for the one before."""
     for each in _waiting:
         each.came = True
     if not _waiting and callable(_before):

@@ -78,7 +78,7 @@ class LiveView(anywidget.AnyWidget):
         self.send({"event": "push", "view": view, "data": answer})
 
     def _moved(self) -> None:
-        """The session went on in Python: the views follow while the cell runs, and show its end for certain."""
+        """The session went on in Python: views follow while the cell runs, and show its end for certain."""
         if self._carrier.at_work:
             return
         try:
