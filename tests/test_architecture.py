@@ -114,7 +114,7 @@ HEAVY = {
     "rich": {"files.progress", "views.terminal"},
     "platformdirs": {"files.cache"},
     "filelock": {"files.cache", "traces.storage", "batching.folder"},
-    "pyarrow": {"traces.arrow", "batching.parquet", "views.frames"},  # the extra for Parquet and Arrow
+    "pyarrow": {"traces.arrow", "batching.parquet", "views.arrow"},  # the extra for Parquet and Arrow
     "ray": {"ray"},  # the optional extra for clusters
     "torch": {"select.torch", "stages.foreign", "search.drawing", *HF_ENGINE},  # draws, processors of tensors
     "llguidance": {"stages.grammar_library"},  # the optional extra for grammars
@@ -366,8 +366,9 @@ HOLDS_RAW = {
     ("views.columns.choices", "*"): "values of data frames, as in views.rows",
     ("views.columns.judging", "*"): "values of data frames, as in views.rows",
     ("views.columns.writing", "*"): "values of data frames, as in views.rows",
-    ("views.frames", "_piece"): "values of data frames, as in views.rows",
-    ("views.frames", "_utf8"): "values of data frames, as in views.rows",
+    ("views.entries", "*"): "values of data frames, as in views.rows",
+    ("views.frames", "*"): "values of data frames, as in views.rows",
+    ("views.arrow", "*"): "values of data frames, as in views.rows",
     ("views.growth", "_leaf"): "JSON values, as in views.rows",
     ("views.growth", "_"): "JSON values, as in views.rows",
     ("views.trees", "step_row"): "JSON values, as in views.rows",

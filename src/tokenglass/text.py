@@ -23,6 +23,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections.abc import Iterable
 
 SPACE, NEWLINE, TAB, DOTTED_CIRCLE = "·", "⏎", "⇥", "◌"
 _NOTATION = f"⟨⟩{DOTTED_CIRCLE}{TAB}"
@@ -64,6 +65,16 @@ def safe_text(data: bytes | str) -> str:
     if text.isascii() and text.isprintable():  # nearly every token: no notation sign is ASCII
         return text.replace(" ", SPACE)
     return _show(text, _TOKEN)
+
+
+def safe_texts(pieces: Iterable[bytes]) -> list[str]:
+    """`safe_text` of many tokens; of a whole vocabulary in a third of the time."""
+    return [
+        text.replace(" ", SPACE)
+        if piece.isascii() and (text := piece.decode()).isprintable()
+        else safe_text(piece)
+        for piece in pieces
+    ]
 
 
 def safe_line(text: str) -> str:

@@ -6,6 +6,8 @@ stream handed over.
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from math import isclose
 from typing import Any
 
@@ -14,8 +16,11 @@ import numpy as np
 import pandas
 import polars
 import pyarrow
+import pyarrow.compute
+import pyarrow.csv
 import pytest
 
+from tests.doc_blocks import ROOT
 from tests.support import model, writes
 from tests.unit.search_samples import SEARCHES
 from tests.unit.view_samples import (
@@ -35,6 +40,7 @@ from tests.unit.view_samples import (
 )
 from tokenglass.types import NextTokens, Shown
 from tokenglass.types.shown import Tabular
+from tokenglass.views import arrow
 
 WITH_ROWS = {name: result for name, result in (RESULTS | SEARCHES).items() if isinstance(result, Tabular)}
 EVERY_RESULT = pytest.mark.parametrize("result", WITH_ROWS.values(), ids=WITH_ROWS)
@@ -96,6 +102,100 @@ def test_columns_are_what_to_dict_says(name: str) -> None:
             assert same(row[key], float(flagged) if flagged else expected.get(key)), (key, row, expected)
 
 
+@EVERY_RESULT
+def test_arrays_put_together_from_buffers_are_sound(result: Tabular) -> None:
+    table = pyarrow.table(result)
+    table.validate(full=True)
+    assert table.to_pylist() == result.to_arrow().to_pylist()
+
+
+def test_a_view_holds_short_texts_and_points_to_long_ones() -> None:
+    """Twelve bytes is where the format parts; every length around it, empty and unknown ones between."""
+    pieces = [None if n == 5 else b"\xc3\xa9" * (n // 2) + b"x" * (n % 2) for n in range(40)]
+    for made, kind in ((arrow.texts(pieces), pyarrow.string()), (arrow.blobs(pieces), pyarrow.binary())):
+        made.validate(full=True)
+        assert made.cast(kind).equals(pyarrow.array(pieces, pyarrow.binary()).cast(kind))
+    assert arrow.texts([]).to_pylist() == [] and arrow.texts([None]).to_pylist() == [None]
+
+
+def test_types_hang_on_the_result_and_not_on_its_values() -> None:
+    """Frames of two sessions, or of an empty text and another, can be put under one another."""
+    m = model(writes("once upon"))
+    stepped = m.session("o")
+    stepped.step(3)
+    stepped.name("here")
+    full = m.next_tokens("on", do_sample=True, top_k=2)
+    for empty, other in (
+        (m.session("o"), stepped),
+        (m.tokenize(""), m.tokenize("once")),
+        (m.next_tokens("on"), full),
+        (m.score("o"), m.score("once")),
+        (stepped.play(1), m.generate("on", do_sample=True, max_new_tokens=3)),
+    ):
+        schemas = [pyarrow.table(each).schema for each in (empty, other)]
+        shared = set(schemas[0].names) & set(schemas[1].names)
+        assert len(shared) >= 6
+        frames = [each.to_pandas() for each in (empty, other)]
+        for name in shared:
+            assert schemas[0].field(name).type == schemas[1].field(name).type, name
+            assert frames[0][name].dtype == frames[1][name].dtype, name
+
+
+def test_what_pyarrow_itself_does_with_texts_works() -> None:
+    """Some of its functions take no views: `to_arrow` has usual strings."""
+    table = model(writes("once")).next_tokens("on", n=5).to_arrow()
+    assert pyarrow.compute.equal(table["token"], "c").to_pylist()[0] is True
+    assert table.sort_by("token")["token"].to_pylist()[0] == "c"
+    target = pyarrow.BufferOutputStream()
+    pyarrow.csv.write_csv(table.drop(["bytes"]), target)
+    assert b'"c"' in target.getvalue().to_pybytes()
+
+
+def test_a_frame_needs_no_pandas() -> None:
+    """Importing it takes longer than all the rest; pyarrow's own constructors would."""
+    code = """
+import sys
+from tests.support import model, writes
+import polars
+m = model(writes("once upon a time"))
+session = m.session("on")
+session.step(3)
+for result in (m.next_tokens("on", do_sample=True, top_k=2), m.score("once"), session, m.tokenize("on")):
+    polars.DataFrame(result)
+print("pandas" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_who_removed_each_token_is_what_the_books_say() -> None:
+    """Of the whole vocabulary at once, and of each token by itself."""
+    result = model(writes("once")).next_tokens(
+        "on", n=257, do_sample=True, top_k=40, top_p=0.5, bad_words_ids=[[99]]
+    )
+    table = result.to_arrow().to_pydict()
+    said = {token_id: removal.stage for token_id, removal in result.removed.items()}
+    assert len(set(said.values())) >= 2
+    assert table["removed_by"] == [said.get(token_id) for token_id in table["id"]]
+
+
+def test_a_name_that_is_no_text_reaches_every_library() -> None:
+    session = model(writes("once")).session("on")
+    session.name("a\ud800b")
+    assert (
+        session.to_pandas()["name"].tolist() == polars.DataFrame(session)["name"].to_list() == ["a\\ud800b"]
+    )
+
+
+def test_every_text_of_a_generation_is_in_its_frame() -> None:
+    out = model(writes("once")).generate(
+        "on", do_sample=True, num_return_sequences=3, max_new_tokens=2, seed=1
+    )
+    frame = polars.DataFrame(out)
+    assert frame["sequence"].to_list() == [0, 0, 1, 1, 2, 2]
+    assert frame["id"].to_list() == [i for sequence in out.sequences for i in sequence.ids]
+
+
 def long_table(n: int = 50_000) -> tuple[NextTokens, Any]:
     """A table of the whole of a vocabulary of n tokens, most of them longer than a view holds inline."""
 
@@ -137,7 +237,8 @@ def test_a_frame_of_a_long_score_is_the_scores_own_memory() -> None:
 @pytest.mark.parametrize("columns", [("id", "rank", "logit", "logprob", "p"), ("token", "bytes", "kind")])
 def test_polars_copies_nothing_of_what_the_stream_hands_over(columns: tuple[str, ...]) -> None:
     """Every buffer of the frame, those of its texts included, lies where it lay in the table."""
-    table = long_table()[0].to_arrow()
+    table = pyarrow.table(long_table()[0])
+    assert table.schema.field("token").type == pyarrow.string_view()
 
     class Stream:
         def __arrow_c_stream__(self, requested_schema: object = None) -> object:
@@ -158,7 +259,7 @@ def test_polars_copies_nothing_of_what_the_stream_hands_over(columns: tuple[str,
 def test_texts_of_a_vocabulary_are_kept_once() -> None:
     """Two tables of one vocabulary point to the same characters."""
     result, _ = long_table(5000)
-    one, other = (result.to_arrow()["token"].chunks[0] for _ in range(2))
+    one, other = (pyarrow.table(result)["token"].chunks[0] for _ in range(2))
     assert [b.address for b in one.buffers()[2:]] == [b.address for b in other.buffers()[2:]]
     assert one.to_pylist()[:2] == [row.text for row in result.rows[:2]]
 
@@ -187,8 +288,6 @@ def test_duckdb_asks_a_long_score() -> None:
 
 
 def test_without_the_extra_the_message_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
-
     from tokenglass.errors import MissingDependency
 
     for package in ("pandas", "pyarrow"):

@@ -139,6 +139,14 @@ class Kept:
     removed: Mapping[int, Removal] = field(default_factory=dict)
     of_one: tuple[Effect, ...] = ()
 
+    @property
+    def names(self) -> list[str]:
+        return sorted({removal.stage for removal in self.removed.values()})
+
+    def removers(self, ids: np.ndarray) -> np.ndarray:
+        known = (self.removed.get(i) for i in ids.tolist())
+        return np.array([-1 if each is None else self.names.index(each.stage) for each in known])
+
     def effects(self, token_id: int) -> tuple[Effect, ...]:
         return self.of_one
 

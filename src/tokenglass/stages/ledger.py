@@ -114,15 +114,19 @@ class Ledger:
         columns = np.asarray(ids, dtype=np.int64)
         return np.array([row.moments.probs(row.scores[columns]) for row in self.rows])
 
-    def removals(self, ids: Ids, trail: Doubles) -> dict[int, Removal]:
-        """How those of `ids` that are masked at the end left; `trail` is `probs(ids)`."""
+    def removers(self, ids: Ids) -> Ids:
+        """(len(ids),) index of the row in which each is masked for good; -1 for what is alive at the end."""
         masked = np.array([row.scores[ids] == MASKED for row in self.rows])  # (stages + 1, len(ids))
         for_good = np.logical_and.accumulate(masked[::-1])[::-1]
-        columns = np.flatnonzero(for_good[-1])
-        left = for_good[:, columns].argmax(axis=0)  # index of the first row in which it is masked for good
+        found: Ids = np.where(for_good[-1], for_good.argmax(axis=0), -1)
+        return found
+
+    def removals(self, ids: Ids, trail: Doubles) -> dict[int, Removal]:
+        """How those of `ids` that are masked at the end left; `trail` is `probs(ids)`."""
+        left = self.removers(ids)
         found: dict[int, Removal] = {}
-        for index in sorted(set(left.tolist())):
-            gone = columns[left == index]
+        for index in sorted(set(left[left >= 0].tolist())):
+            gone = np.flatnonzero(left == index)
             ranks = self._ranks(index - 1, ids[gone]) if index else [None] * len(gone)
             probs = trail[index - 1, gone].tolist() if index else [0.0] * len(gone)
             for token_id, rank, p in zip(ids[gone].tolist(), ranks, probs, strict=True):

@@ -8,6 +8,8 @@ SentencePiece vocabularies write a space as `▁` and a lone byte as `<0x0A>`.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import accumulate
 
 META_SPACE = "\u2581"  # ▁
 # Bytes that no valid UTF-8 contains; a vocabulary without them lacks nothing.
@@ -16,7 +18,8 @@ NEVER_IN_UTF8 = frozenset({0xC0, 0xC1, *range(0xF5, 0x100)})
 _PRINTED = (*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100))
 _MOVED = [byte for byte in range(256) if byte not in _PRINTED]
 _TO_CHAR = {byte: chr(byte) for byte in _PRINTED} | {byte: chr(256 + i) for i, byte in enumerate(_MOVED)}
-_TO_BYTE = {ord(character): byte for byte, character in _TO_CHAR.items()}
+_FOREIGN = META_SPACE  # any character beyond Latin-1: what is no byte must not become one
+_FROM_CHAR = {code: _FOREIGN for code in range(256)} | {ord(c): chr(byte) for byte, c in _TO_CHAR.items()}
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 
 
@@ -36,9 +39,22 @@ def from_byte_level(token: str) -> bytes | None:
     (b' caf\xc3\xa9', None)
     """
     try:
-        return bytes([_TO_BYTE[code] for code in map(ord, token)])
-    except KeyError:
+        return token.translate(_FROM_CHAR).encode("latin-1")
+    except UnicodeEncodeError:
         return None
+
+
+def all_from_byte_level(tokens: Sequence[str]) -> list[bytes] | None:
+    r"""The same of many tokens at once, which is several times faster; None when one is written otherwise.
+
+    >>> all_from_byte_level(["Ġcaf", "", "Ã©"])
+    [b' caf', b'', b'\xc3\xa9']
+    """
+    data = from_byte_level("".join(tokens))
+    if data is None:
+        return None
+    ends = list(accumulate(map(len, tokens)))  # a character is a byte
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def byte_token(byte: int) -> str:

@@ -50,6 +50,10 @@ class Scheme(Protocol):
         """Exact bytes and kind of an id below `size`."""
         ...
 
+    def entries(self) -> list[tuple[bytes, Kind]]:
+        """The same of all of them, in order."""
+        ...
+
     def named(self, text: str) -> Iterator[int]:
         """Ids that may stand for exactly `text`, the likeliest first."""
         ...
@@ -212,6 +216,11 @@ class Tokenizer:
                 named = self.scheme.entry(token_id)
             entry = self._entries[token_id] = Token(token_id, *named)
         return entry
+
+    def entries(self) -> list[tuple[bytes, Kind]]:
+        """Exact bytes and kind of every id, in order; much faster than asking for each."""
+        unused: tuple[bytes, Kind] = (b"", "control")
+        return [*self.scheme.entries(), *[unused] * (self._size - self.scheme.size)]
 
     def token_bytes(self, token_id: int) -> bytes:
         """Exactly what an id stands for; may be half a character."""

@@ -94,6 +94,10 @@ class LibraryScheme:
             return byte, "byte"
         return self._plain_bytes(token), "normal"
 
+    def entries(self) -> list[tuple[bytes, Kind]]:
+        """Exact bytes and kind of every id."""
+        return [self.entry(token_id) for token_id in range(self.size)]
+
     def named(self, text: str) -> Iterator[int]:
         """Ids that may stand for exactly `text`, the likeliest first."""
         model = self._model

@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from tokenglass.tokenizer.alphabet import (
     META_SPACE,
     NEVER_IN_UTF8,
+    all_from_byte_level,
     byte_token,
     from_byte_level,
     from_byte_token,
@@ -86,6 +87,10 @@ class GgufScheme:
         if kind == TokenType.BYTE and (byte := from_byte_token(token)) is not None:
             return byte, "byte"
         return self.symbol_bytes(token), "normal"
+
+    def entries(self) -> list[tuple[bytes, Kind]]:
+        """Exact bytes and kind of every id."""
+        return [self.entry(token_id) for token_id in range(self.size)]
 
     def named(self, text: str) -> Iterator[int]:
         """Ids that may stand for exactly `text`, the likeliest first."""
@@ -202,6 +207,19 @@ class ByteLevelBpe(GgufScheme):
             if byte not in NEVER_IN_UTF8 and to_byte_level(bytes([byte])) not in self._ids
         )
         self.lossless = not self.missing_bytes
+
+    def entries(self) -> list[tuple[bytes, Kind]]:
+        """Exact bytes and kind of every id; the ordinary ones all at once."""
+        types = self.vocabulary.types
+        data = all_from_byte_level(
+            ["" if i in types else token for i, token in enumerate(self.vocabulary.tokens)]
+        )
+        if data is None:
+            return super().entries()
+        found: list[tuple[bytes, Kind]] = [(each, "normal") for each in data]
+        for token_id in types:
+            found[token_id] = self.entry(token_id)
+        return found
 
     def _wants_space(self, text: str, fresh: bool) -> bool:
         return not text.startswith(" ")

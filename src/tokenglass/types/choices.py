@@ -135,6 +135,15 @@ class Books(Protocol):
     """What a run of the chain left behind; `stages.ledger.Ledger` keeps them."""
 
     @property
+    def names(self) -> Sequence[str]:
+        """Of the stages, "model" first."""
+        ...
+
+    def removers(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(len(ids),) which of `names` removed each for good; -1 where nothing did."""
+        ...
+
+    @property
     def removed(self) -> Mapping[int, Removal]:
         """Token id -> how it left, for every token that did."""
         ...

@@ -60,14 +60,19 @@ class Tabular(Shown):
         return found
 
     def to_arrow(self) -> Any:
-        """The same as a pyarrow.Table over this result's own numbers; needs `tokenglass[data]`."""
+        """The same as a pyarrow.Table; needs `tokenglass[data]`."""
         from tokenglass.views import frames
 
         return frames.to_arrow(self)
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        """For every library that takes Arrow's C stream, polars for one; needs `tokenglass[data]`."""
-        return self.to_arrow().__arrow_c_stream__(requested_schema)
+        """For every library that takes Arrow's C stream, polars for one; needs `tokenglass[data]`.
+
+        Numbers that the result keeps as arrays stand in its own memory; texts are those of the vocabulary.
+        """
+        from tokenglass.views import frames
+
+        return frames.to_stream(self, requested_schema)
 
 
 class Charted(Tabular):

@@ -1,25 +1,35 @@
-"""Results as data frames: columns handed to pandas and to Arrow, numbers without a copy.
-
-The one place that names pyarrow for results. Strings travel as Arrow's string views: sixteen bytes a row that
-point to one copy of each different text, which all tables of a vocabulary share.
-"""
+"""Results as data frames: columns handed to pandas and to Arrow, their types whatever the values are."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tokenglass.errors import MissingDependency
-from tokenglass.types import Shown, Token, Vocabulary
+from tokenglass.types import Shown
 from tokenglass.types.shown import frame
-from tokenglass.views.columns import Column, Entries, columns
+from tokenglass.views import arrow
+from tokenglass.views.columns import Blobs, Column, Entries, Named, Texts, columns
+from tokenglass.views.entries import KINDS, entries_of
 
-_PIECES: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()  # vocabulary -> its texts as Arrow
-_WORTH_ALL = 8  # a table of an eighth of the vocabulary is worth preparing all of it, once
+
+def to_arrow(result: Shown) -> Any:
+    """A result's rows as a pyarrow.Table: numbers over the result's own arrays, texts as usual strings.
+
+    Raises:
+        MissingDependency: pyarrow is not installed.
+    """
+    return arrow.plain(arrow.to_table(columns(result)))
+
+
+def to_stream(result: Shown, requested_schema: object = None) -> object:
+    """The same as an Arrow C stream, its texts as views of those that the vocabulary has once.
+
+    Raises:
+        MissingDependency: pyarrow is not installed.
+    """
+    stream: object = arrow.to_table(columns(result)).__arrow_c_stream__(requested_schema)
+    return stream
 
 
 def to_pandas(result: Shown) -> Any:
@@ -28,90 +38,46 @@ def to_pandas(result: Shown) -> Any:
     Raises:
         MissingDependency: pandas is not installed.
     """
-    return frame({name: _in_pandas(column) for name, column in columns(result).items()})
+    found = columns(result)
+    whole = frame({})  # says what is missing
+    for name, column in found.items():
+        whole[name] = _in_pandas(column)
+    return whole
 
 
 def _in_pandas(column: Column) -> Any:
-    if isinstance(column, Entries):
-        return [_piece(column.vocabulary.token(i), column.what) for i in column.ids.tolist()]
-    if isinstance(column, np.ma.MaskedArray):
-        whole = np.issubdtype(column.dtype, np.integer)
-        return _nullable(column) if whole else column.filled(np.nan)
+    import pandas
+
+    match column:
+        case Texts():
+            return _texts([None if each is None else arrow.utf8(each).decode() for each in column.values])
+        case Blobs():
+            return pandas.Series(list(column.values), dtype=object)
+        case Named():
+            return _texts([None if place < 0 else column.names[place] for place in column.places.tolist()])
+        case Entries():
+            return _entries(column)
+        case np.ma.MaskedArray() if np.issubdtype(column.dtype, np.integer):
+            return pandas.arrays.IntegerArray(column.data.copy(), np.ma.getmaskarray(column).copy())
+        case np.ma.MaskedArray():
+            return column.filled(np.nan)
     return column
 
 
-def _nullable(column: NDArray[Any]) -> Any:
+def _entries(column: Entries) -> Any:
     import pandas
 
-    return pandas.array(column.tolist(), dtype="Int64")
+    known, places = entries_of(column)
+    if column.what == "bytes":
+        return pandas.Series([known.bytes[place] for place in places.tolist()], dtype=object)
+    if column.what == "token":
+        return _texts([known.texts[place] for place in places.tolist()])
+    return _texts([KINDS[kind] for kind in known.kinds[places].tolist()])
 
 
-def _piece(token: Token, what: str) -> Any:
-    return {"token": token.text, "bytes": token.bytes, "kind": str(token.kind)}[what]
+def _texts(values: list[str | None]) -> Any:
+    """As pandas keeps text: its own type from pandas 3 on, objects before."""
+    import pandas
 
-
-def to_arrow(result: Shown) -> Any:
-    """A result's rows as a pyarrow.Table over the result's own arrays.
-
-    Raises:
-        MissingDependency: pyarrow is not installed.
-    """
-    try:
-        import pyarrow
-    except ImportError as error:
-        raise MissingDependency("an Arrow table", "pip install 'tokenglass[data]'") from error
-    return pyarrow.table({name: _in_arrow(column) for name, column in columns(result).items()})
-
-
-def _in_arrow(column: Column) -> Any:
-    import pyarrow
-
-    if isinstance(column, Entries):
-        return _taken(column)
-    if isinstance(column, np.ma.MaskedArray):
-        return pyarrow.array(column.data, mask=np.ma.getmaskarray(column))
-    if isinstance(column, np.ndarray):
-        return pyarrow.array(column)
-    first = next((value for value in column if value is not None), None)
-    if first is None:
-        return pyarrow.nulls(len(column), _view(False))
-    bytes_ = isinstance(first, bytes)
-    return pyarrow.array(column if bytes_ else list(map(_utf8, column)), _view(bytes_))
-
-
-def _view(bytes_: bool) -> Any:
-    import pyarrow
-
-    return pyarrow.binary_view() if bytes_ else pyarrow.string_view()
-
-
-def _utf8(text: Any) -> Any:
-    """Text that every library takes: a lone surrogate, which a name may hold, as its escape."""
-    return None if text is None else str(text).encode("utf-8", "backslashreplace").decode()
-
-
-def _taken(column: Entries) -> Any:
-    """A column of a vocabulary's texts: the views of those that are wanted, over the shared texts."""
-    import pyarrow
-
-    if len(column.ids) * _WORTH_ALL >= len(column.vocabulary):
-        texts, places = _all_pieces(column.vocabulary, column.what), column.ids
-    else:
-        distinct, places = np.unique(column.ids, return_inverse=True)
-        texts = _pieces([column.vocabulary.token(i) for i in distinct.tolist()], column.what)
-    _, views, *data = texts.buffers()
-    taken = np.frombuffer(views, dtype="V16")[places]
-    return pyarrow.Array.from_buffers(texts.type, len(taken), [None, pyarrow.py_buffer(taken), *data])
-
-
-def _all_pieces(vocabulary: Vocabulary, what: str) -> Any:
-    known = _PIECES.setdefault(vocabulary, {})
-    if what not in known:
-        known[what] = _pieces([vocabulary.token(i) for i in range(len(vocabulary))], what)
-    return known[what]
-
-
-def _pieces(tokens: Sequence[Token], what: str) -> Any:
-    import pyarrow
-
-    return pyarrow.array([_piece(token, what) for token in tokens], _view(what == "bytes"))
+    has_own_type = int(pandas.__version__.split(".")[0]) >= 3
+    return pandas.Series(values, dtype="str" if has_own_type else object)

@@ -109,6 +109,10 @@ class PeerScheme:
             raise answers.wrong(f"cuts a text into a token outside the vocabulary of {self.size:,}")
         return token_id
 
+    def entries(self) -> list[tuple[bytes, Kind]]:
+        """Exact bytes and kind of every id."""
+        return [self.entry(token_id) for token_id in range(self.size)]
+
     def entry(self, token_id: int) -> tuple[bytes, Kind]:
         """Exact bytes and kind of an id."""
         if token_id in self._controls:

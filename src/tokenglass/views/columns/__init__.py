@@ -9,6 +9,6 @@ from __future__ import annotations
 import tokenglass.views.columns.choices
 import tokenglass.views.columns.judging
 import tokenglass.views.columns.writing  # noqa: F401 - each teaches `columns` its results
-from tokenglass.views.columns.base import Column, Columns, Entries, columns
+from tokenglass.views.columns.base import Blobs, Column, Columns, Entries, Named, Texts, columns
 
-__all__ = ["Column", "Columns", "Entries", "columns"]
+__all__ = ["Blobs", "Column", "Columns", "Entries", "Named", "Texts", "columns"]

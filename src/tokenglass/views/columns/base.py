@@ -28,7 +28,35 @@ class Entries:
     what: str
 
 
-Column = NDArray[Any] | Entries | list[Any]  # a masked array, or None in a list, where something is unknown
+@dataclass(frozen=True)
+class Texts:
+    """Text, row by row; None where there is none."""
+
+    values: Sequence[str | None]
+
+
+@dataclass(frozen=True)
+class Blobs:
+    """Bytes, row by row; None where there are none."""
+
+    values: Sequence[bytes | None]
+
+
+@dataclass(frozen=True)
+class Named:
+    """One of a few names, row by row.
+
+    Attributes:
+        names: each once.
+        places: (N,) which of them; -1 for none.
+    """
+
+    names: Sequence[str]
+    places: NDArray[np.int64]
+
+
+# What a column holds does not hang on its values: numbers are a masked array wherever one may be unknown.
+Column = NDArray[Any] | Entries | Texts | Blobs | Named
 Columns = dict[str, Column]
 
 
@@ -45,26 +73,29 @@ def columns(result: Shown) -> Columns:
 def whole(values: Iterable[int | None]) -> NDArray[Any]:
     """Whole numbers, masked where one is unknown."""
     found = list(values)
-    unknown = [value is None for value in found]
     known = np.array([0 if value is None else value for value in found], dtype=np.int64)
-    return np.ma.masked_array(known, unknown) if any(unknown) else known
+    return np.ma.masked_array(known, [value is None for value in found])
 
 
 def real(values: Iterable[float | None]) -> NDArray[Any]:
     """Numbers, masked where one is unknown."""
     found = list(values)
-    unknown = [value is None for value in found]
     known = np.array([np.nan if value is None else value for value in found], dtype=np.float64)
-    return np.ma.masked_array(known, unknown) if any(unknown) else known
+    return np.ma.masked_array(known, [value is None for value in found])
+
+
+def count(values: Iterable[int]) -> NDArray[np.int64]:
+    """Whole numbers that are all known."""
+    return np.fromiter(values, dtype=np.int64)
 
 
 def token_columns(tokens: Sequence[Token]) -> Columns:
     """A token's own columns, of tokens that are there."""
     return {
-        "id": whole(token.id for token in tokens),
-        "token": [token.text for token in tokens],
-        "bytes": [token.bytes for token in tokens],
-        "kind": [str(token.kind) for token in tokens],
+        "id": count(token.id for token in tokens),
+        "token": Texts([token.text for token in tokens]),
+        "bytes": Blobs([token.bytes for token in tokens]),
+        "kind": Texts([token.kind for token in tokens]),
     }
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass import numbers
 from tokenglass.types import Account, Candidate, Chain, NextTokens, Step, Tokenization
-from tokenglass.views.columns.base import Columns, columns, entry_columns, real, token_columns, whole
+from tokenglass.views.columns.base import (
+    Columns,
+    Named,
+    Texts,
+    columns,
+    entry_columns,
+    real,
+    token_columns,
+    whole,
+)
 from tokenglass.views.values import parameters
 
 
@@ -28,6 +36,8 @@ def _(result: Tokenization) -> Columns:
 @columns.register
 def _(result: NextTokens) -> Columns:
     """From the logits themselves, so that a table of the whole vocabulary costs no object for each row."""
+    if result.listing is not None:  # a server's few rows, with what it leaves unknown
+        return _candidates(result.rows)
     ids = np.asarray(numbers.top_n(result.logits, result.n), dtype=np.int64)
     logits = result.logits[ids]
     logprobs = logits.astype(np.float64) - numbers.summarize(result.logits).logsumexp
@@ -35,7 +45,7 @@ def _(result: NextTokens) -> Columns:
     return {
         "rank": np.arange(1, len(ids) + 1, dtype=np.int64),
         **entry_columns(ids, result.vocabulary),
-        "logit": logits,
+        "logit": logits.astype(np.float64),
         "logprob": logprobs,
         "p": p,
         "p_final": p if result.final is None else _shares(result.final, ids),
@@ -48,13 +58,12 @@ def _shares(scores: NDArray[np.float32], ids: NDArray[np.int64]) -> NDArray[np.f
     return shares
 
 
-def _removers(result: NextTokens, ids: NDArray[np.int64]) -> list[Any]:
+def _removers(result: NextTokens, ids: NDArray[np.int64]) -> Named:
     """Who removed each; a token that a chain left alive was removed by nobody."""
-    if result.final is None:
-        return [None] * len(ids)
-    removed, gone = result.removed, np.isneginf(result.final[ids])
-    found = (removed.get(int(i)) if out else None for i, out in zip(ids, gone, strict=True))
-    return [None if removal is None else removal.stage for removal in found]
+    books = result.books
+    if books is None or result.final is None:
+        return Named((), np.full(len(ids), -1, dtype=np.int64))
+    return Named(books.names, books.removers(ids))
 
 
 @columns.register
@@ -70,14 +79,14 @@ def _candidates(found: Sequence[Candidate]) -> Columns:
         "logprob": real(row.logprob for row in found),
         "p": real(row.p for row in found),
         "p_final": real(row.p_final for row in found),
-        "removed_by": [row.removed_by for row in found],
+        "removed_by": Texts([row.removed_by for row in found]),
     }
 
 
 @columns.register
 def _(result: Account) -> Columns:
     return {
-        "stage": [effect.stage for effect in result.effects],
+        "stage": Texts([effect.stage for effect in result.effects]),
         "score": real(effect.score for effect in result.effects),
         "p": real(effect.p for effect in result.effects),
         "rank": whole(effect.rank for effect in result.effects),
@@ -88,7 +97,7 @@ def _(result: Account) -> Columns:
 def _(result: Chain) -> Columns:
     stages = (*result.stages, result.selection)
     return {
-        "stage": [stage.name for stage in stages],
-        "params": [parameters(stage.params) for stage in stages],
-        "paper": [stage.paper or None for stage in stages],
+        "stage": Texts([stage.name for stage in stages]),
+        "params": Texts([parameters(stage.params) for stage in stages]),
+        "paper": Texts([stage.paper or None for stage in stages]),
     }

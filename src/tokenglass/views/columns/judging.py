@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 from tokenglass.types import Comparison, OptionScores, Score
 from tokenglass.types.comparison import Difference, WordChanges, WordOrder
 from tokenglass.types.scores import UNKNOWN
-from tokenglass.views.columns.base import Columns, columns, entry_columns, real, token_columns, whole
+from tokenglass.views.columns.base import (
+    Columns,
+    Texts,
+    columns,
+    count,
+    entry_columns,
+    real,
+    token_columns,
+    whole,
+)
 
 LN2 = log(2.0)
 
@@ -25,7 +34,7 @@ def _(result: Score) -> Columns:
 
     def known(values: NDArray[Any], unknown: Any = False) -> NDArray[Any]:
         masked = unscored | unknown
-        return np.ma.masked_array(values, masked) if masked.any() else values
+        return np.ma.masked_array(values, masked)
 
     partly = own.partly
     open_ended = (
@@ -55,10 +64,10 @@ def _(result: Score) -> Columns:
 def _(result: OptionScores) -> Columns:
     names = ("p", "logprob", "share", "mean_logprob", "mean_share", "logprob_per_byte")
     return {
-        "text": [row.text for row in result.rows],
+        "text": Texts([row.text for row in result.rows]),
         **{name: real(getattr(row, name) for row in result.rows) for name in names},
-        "n_tokens": whole(len(row.tokens) for row in result.rows),
-        "n_bytes": whole(row.n_bytes for row in result.rows),
+        "n_tokens": count(len(row.tokens) for row in result.rows),
+        "n_bytes": count(row.n_bytes for row in result.rows),
     }
 
 
@@ -67,7 +76,7 @@ def _differences(found: Sequence[Difference]) -> Columns:
     tops: Columns = {}
     for side in "ab":
         shifts = [getattr(row, f"top_{side}") for row in found]
-        tops[f"top_{side}"] = [shift.token.text for shift in shifts]
+        tops[f"top_{side}"] = Texts([shift.token.text for shift in shifts])
         tops[f"top_{side}_p"] = real(getattr(shift, f"p_{side}") for shift in shifts)
     ends: Columns = {}
     if any(row.bounds for row in found):
@@ -93,8 +102,8 @@ def _(result: Comparison) -> Columns:
 @columns.register
 def _(result: WordChanges) -> Columns:
     return {
-        "replacement": [row.replacement for row in result.rows],
-        "prompt_text": [row.prompt_text for row in result.rows],
+        "replacement": Texts([row.replacement for row in result.rows]),
+        "prompt_text": Texts([row.prompt_text for row in result.rows]),
         **_differences([row.difference for row in result.rows]),
     }
 
@@ -102,7 +111,7 @@ def _(result: WordChanges) -> Columns:
 @columns.register
 def _(result: WordOrder) -> Columns:
     return {
-        "text": [row.text for row in result.rows],
+        "text": Texts([row.text for row in result.rows]),
         "logprob": real(row.logprob for row in result.rows),
         "scored": whole(row.scored for row in result.rows),
         **_differences([row.difference for row in result.rows]),
