@@ -19,6 +19,7 @@ from tokenglass.engines.base import Engine
 from tokenglass.onscreen import Explorable
 from tokenglass.reading.listed import require_listable
 from tokenglass.tables import asked_table
+from tokenglass.text import safe_line
 from tokenglass.types import EngineInfo, Generation, NextTokens, Step, Tokenization
 
 if TYPE_CHECKING:
@@ -59,7 +60,12 @@ class Model(Explorable):
 
     def __repr__(self) -> str:
         info = self.info
-        return f"<Model {info.name}: {info.family}, {info.parameters:,} parameters, {info.precision}>"
+        name, family = safe_line(info.name), safe_line(info.family)
+        return f"<Model {name}: {family}, {info.parameters:,} parameters, {info.precision}>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """In a notebook's cell a model shows what it is."""
+        return self.info._repr_mimebundle_(include, exclude)
 
     def __enter__(self) -> Model:
         return self

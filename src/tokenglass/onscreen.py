@@ -4,31 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from tokenglass.errors import TokenglassError
 from tokenglass.types import SessionState
-from tokenglass.types.sessions import ShowsItsState
+from tokenglass.types.shown import Charted, ShowsItsState
 
 if TYPE_CHECKING:
     from tokenglass.model import Model
     from tokenglass.session import Session
 
 
-class OnScreen(ShowsItsState):
+class OnScreen(ShowsItsState, Charted):
     """The part of a session that is looked at."""
 
     @property
     def state(self) -> SessionState:
         """The session at this moment, as a result that shows itself; a session shows itself by it."""
         session = cast("Session", self)
-        ended = session.finish_reason
+        ended, following, failure = session.finish_reason, None, ""
+        try:
+            following = None if ended else session.next
+        except (TokenglassError, ValueError) as error:  # a closed model, a server that is gone, a ban on all
+            failure = str(error)
         return SessionState(
             model=session.model.info.name,
             prompt=tuple(map(session.model.tokenizer.token, session.prompt_ids)),
             steps=session.steps,
-            next=None if ended else session.next,
+            next=following,
             tree=session.tree,
             node=session.node.id,
             config=session.writer.given,
             finish_reason=ended,
+            failure=failure,
         )
 
     def widget(self) -> Any:

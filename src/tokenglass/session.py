@@ -20,6 +20,7 @@ from tokenglass.onscreen import OnScreen
 from tokenglass.reading.paths import Reading
 from tokenglass.select import Choice
 from tokenglass.tables import next_table
+from tokenglass.text import safe_line
 from tokenglass.treewriter import TreeWriter
 from tokenglass.types import FinishReason, NextTokens, Node, Step, Tree
 
@@ -73,7 +74,8 @@ class Session(Kept, OnScreen):
         return session
 
     def __repr__(self) -> str:
-        return f"<Session on {self.model.info.name}: {len(self.prompt_ids)} + {len(self.steps)} tokens>"
+        name = safe_line(self.model.info.name)
+        return f"<Session on {name}: {len(self.prompt_ids)} + {len(self.steps)} tokens>"
 
     # ---------------------------------------------------------------- where
 

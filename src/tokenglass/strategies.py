@@ -12,16 +12,30 @@ from tokenglass.decode import limits_of
 from tokenglass.engines.base import Engine
 from tokenglass.search import SearchStep
 from tokenglass.types import Sequence, Vocabulary
+from tokenglass.types.searching import SearchRecords
+from tokenglass.types.shown import ShowsItsState, Tabular
 
 Run = Generator[SearchStep, None, tuple[Sequence, ...]]
 
 
-class Search:
-    """A search as it goes: iterate for its records; afterwards `sequences` holds the texts, best first."""
+class Search(ShowsItsState, Tabular):
+    """A search as it goes: iterate for its records; afterwards `sequences` holds the texts, best first.
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    It shows itself as far as it went.
+    """
+
+    def __init__(self, run: Run, vocabulary: Vocabulary) -> None:
+        self._run, self._vocabulary = run, vocabulary
+        self._taken: list[SearchStep] = []
         self._sequences: tuple[Sequence, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Search at step {len(self._taken)}{', finished' if self._sequences else ''}>"
+
+    @property
+    def state(self) -> SearchRecords:
+        """The records that were taken so far."""
+        return SearchRecords(tuple(self._taken), self._vocabulary)
 
     @property
     def sequences(self) -> tuple[Sequence, ...]:
@@ -33,10 +47,12 @@ class Search:
 
     def __next__(self) -> SearchStep:
         try:
-            return next(self._run)
+            record = next(self._run)
         except StopIteration as end:
             self._sequences = end.value or self._sequences
             raise
+        self._taken.append(record)
+        return record
 
 
 def searching(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...], plan: Plan) -> Search:
@@ -59,7 +75,8 @@ def searching(engine: Engine, vocabulary: Vocabulary, prompt_ids: tuple[int, ...
             limits=limits_of(plan.config),
             negative_ids=plan.negative_ids,
             **_more(plan, engine, vocabulary),
-        )
+        ),
+        vocabulary,
     )
 
 

@@ -21,6 +21,7 @@ from tokenglass.search.records import (
     Hypothesis,
 )
 from tokenglass.types import Generation, Sequence
+from tokenglass.types.searching import SearchRecords
 
 END = SIZE - 1
 LIKE, HAVE, WERE, COMMA, SCRIPT, BIDI = 8, 9, 10, 4, 27, 17
@@ -166,6 +167,9 @@ def search(*records: object, **changes: object) -> Generation:
 
 
 SEARCHES = {
+    "records": SearchRecords(LONG, VOCABULARY),
+    "records_drafts": SearchRecords((DRAFTED, COPIED, NO_DRAFT), VOCABULARY),
+    "not_begun": SearchRecords((), VOCABULARY),
     "beam_film": search(*LONG),
     "contrastive": search(CONTRASTIVE),
     "dola": search(DOLA, LONE_LAYER),

@@ -68,7 +68,8 @@ def test_pandas_polars_and_duckdb_hold_the_same(result: Tabular) -> None:
 
 
 def test_what_has_no_rows_says_so() -> None:
-    assert {name for name, result in RESULTS.items() if name not in WITH_ROWS} == {"info"}
+    without = {name for name, result in RESULTS.items() if name not in WITH_ROWS}
+    assert without == {"info", "looked_up", "removed"}
     from tokenglass.views.columns import columns
 
     with pytest.raises(TypeError, match=r"a EngineInfo has no rows; use to_dict\(\)"):
@@ -187,6 +188,27 @@ def test_a_name_that_is_no_text_reaches_every_library() -> None:
     )
 
 
+def test_a_search_has_a_row_for_each_continuation_it_weighed() -> None:
+    """Of each kind of search, with the ids that its records hold."""
+    m = model(writes("once upon a time, once upon a time"))
+    for keywords, name, weighed in (
+        ({"num_beams": 3}, "fate", lambda step: [each.token_id for each in step.candidates]),
+        ({"prompt_lookup_num_tokens": 3}, "verdict", lambda step: [each.token_id for each in step.drafts]),
+    ):
+        search = m.search("once upon a time, on", max_new_tokens=6, **keywords)
+        records = list(search)
+        frame = polars.DataFrame(search)
+        assert frame["id"].to_list() == [i for step in records for i in weighed(step)]
+        assert name in frame.columns and frame["step"].to_list() == sorted(frame["step"].to_list())
+
+
+def test_settings_say_where_each_value_came_from() -> None:
+    session = model(writes("once")).session("on", do_sample=True, top_k=7)
+    frame = polars.DataFrame(session.config)
+    found = {row["keyword"]: (row["value"], row["source"]) for row in frame.to_dicts()}
+    assert found["top_k"] == ("7", "you") and found["temperature"] == ("1", "default")
+
+
 def test_every_text_of_a_generation_is_in_its_frame() -> None:
     out = model(writes("once")).generate(
         "on", do_sample=True, num_return_sequences=3, max_new_tokens=2, seed=1
@@ -302,6 +324,7 @@ def test_every_result_with_rows_is_covered() -> None:
         return {kind.__name__} | {name for each in kind.__subclasses__() for name in below(each)}
 
     shown = {type(result).__name__ for result in WITH_ROWS.values()}
-    left = below(Tabular) - shown - {"Tabular", "Charted", "ShowsItsState", "OnScreen", "Session"}
+    by_state = {"OnScreen", "Session", "Search", "GenerationConfig"}
+    left = below(Tabular) - shown - {"Tabular", "Charted"} - by_state
     assert left == {"WordChanges", "WordOrder"}, "give a new result a sample in view_samples"
     assert issubclass(Tabular, Shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ from tokenglass.types import (
 from tokenglass.types.comparison import Comparison, Difference, Parted, Shift, Side
 from tokenglass.types.growth import Expansion, Play, Samples
 from tokenglass.types.scores import ScoreColumns
+from tokenglass.types.settings import Setting, Settings
 
 WORDS = [
     b"Once",
@@ -429,4 +430,13 @@ RESULTS = {
     "comparison": COMPARISON,
     "showcase": SHOWCASE,
     "tree_not_played": Play((), "entropy", "entropy 5.21 bits"),
+    "looked_up": PLAIN.lookup(27),
+    "removed": CHAINED.lookup(9),
+    "session_failed": replace(SESSION, next=None, failure="the server at ⟨ESC⟩ does not answer"),
+    "settings": Settings(
+        "sample",
+        "transformers",
+        (Setting("top_k", 50, "default"), Setting("stop_strings", ["<b>\x1b"], "you")),
+        ("num_beams",),
+    ),
 }

@@ -18,13 +18,15 @@ from tokenglass.config.modes import VLLM_GREEDY, Mode, conditions, mode_of, refu
 from tokenglass.config.table import BY_NAME, FIELDS, KNOWN, NEVER_OFF, REFUSED
 from tokenglass.config.values import checked, plain, require
 from tokenglass.errors import Unsupported
+from tokenglass.types.settings import Setting, Settings
+from tokenglass.types.shown import ShowsItsState, Tabular
 
 Source = Literal["you", "generation_config.json", "model", "preset", "default", "fresh"]
 DEFAULT_NEW_TOKENS = 20
 
 
-@dataclass(frozen=True)
-class GenerationConfig:
+@dataclass(frozen=True, repr=False)
+class GenerationConfig(ShowsItsState, Tabular):
     """An effective configuration: one value for every keyword that the preset knows.
 
     Attributes:
@@ -46,6 +48,9 @@ class GenerationConfig:
 
     def __getitem__(self, name: str) -> Any:
         return self.values.get(name)
+
+    def __repr__(self) -> str:
+        return repr(self.state).replace("<Settings", "<GenerationConfig", 1)
 
     @cached_property
     def mode(self) -> Mode:
@@ -98,6 +103,13 @@ class GenerationConfig:
         """Of the randomness; None where nothing is drawn."""
         number: int | None = self["seed"]
         return number
+
+    @property
+    def state(self) -> Settings:
+        """The keywords that act, with where each value came from; what a notebook shows."""
+        acting = [each.name for each in FIELDS if self[each.name] is not None and self.acts(each.name)]
+        rows = [Setting(name, self[name], self.sources.get(name, "default")) for name in acting]
+        return Settings(self.mode, self.preset, tuple(rows), self.no_effect, self.passed_over)
 
     def to_dict(self) -> dict[str, Any]:
         """What is in force, defaults included; keywords that are off or do not act are left out."""

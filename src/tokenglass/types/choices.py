@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from tokenglass import numbers
 from tokenglass.types.listing import Listing
-from tokenglass.types.shown import Charted, Tabular
+from tokenglass.types.shown import Charted, Shown, Tabular
 from tokenglass.types.tokens import Token, Vocabulary
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+@dataclass(frozen=True, slots=True, repr=False)
+class Candidate(Shown):
     """One token that may come next. What a server does not tell is None.
 
     Attributes:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tokenglass.types.choices import NextTokens
-from tokenglass.types.shown import Charted, Tabular
+from tokenglass.types.shown import Charted
 from tokenglass.types.tokens import Token
 from tokenglass.types.trees import Tree
 from tokenglass.types.writing import FinishReason, Step
@@ -21,11 +21,12 @@ class SessionState(Charted):
         model: the name of its model.
         prompt: its tokens.
         steps: what was written up to here, oldest first.
-        next: which tokens may come; None where the text has ended.
+        next: which tokens may come; None where the text has ended, or the model cannot say.
         tree: all places, those of other branches included.
         node: the number of the place where the session stands.
         config: the keywords it writes under, as they were given.
         finish_reason: why the text ended here, or None.
+        failure: why the model cannot say what comes next; "" where it can.
     """
 
     model: str
@@ -36,28 +37,7 @@ class SessionState(Charted):
     node: int
     config: Mapping[str, Any]
     finish_reason: FinishReason | None = None
+    failure: str = ""
 
     def __post_init__(self) -> None:
         import tokenglass.views.sessions  # noqa: F401 - teaches the views this type
-
-
-class ShowsItsState(Charted):
-    """Something that changes, and shows itself as it is at the moment."""
-
-    @property
-    def state(self) -> Tabular:
-        """What there is to show now."""
-        raise NotImplementedError
-
-    def to_dict(self) -> dict[str, Any]:
-        """Its state as plain JSON values."""
-        return self.state.to_dict()
-
-    def __str__(self) -> str:
-        return str(self.state)
-
-    def __rich__(self) -> Any:
-        return self.state.__rich__()
-
-    def _repr_html_(self) -> str:
-        return self.state._repr_html_()

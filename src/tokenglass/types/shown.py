@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ class Shown:
 
         return terminal.to_text(self)
 
+    def __repr__(self) -> str:
+        from tokenglass.views import summaries
+
+        return summaries.represented(self)
+
     def __rich__(self) -> Any:
         from tokenglass.views import terminal
 
@@ -37,14 +43,45 @@ class Shown:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Both forms at once, so that a page without HTML, such as a diff or a mail, still has the text."""
         forms = {"text/plain": self.__str__, "text/html": self._repr_html_}
-        return {
-            kind: draw()
-            for kind, draw in forms.items()
-            if (include is None or kind in include) and kind not in (exclude or ())
-        }
+        wanted, unwanted = _names(include, forms), _names(exclude, ())
+        return {kind: draw() for kind, draw in forms.items() if kind in wanted and kind not in unwanted}
 
     def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        printer.text(str(self))
+        """The whole of it by itself; in a list or another object only what its `repr` says."""
+        is_inside = len(getattr(printer, "stack", ())) > 1
+        printer.text(repr(self) if is_inside else str(self))
+
+
+def _names(given: Any, otherwise: Iterable[str]) -> set[str]:
+    """Kinds of output, as IPython or a person names them."""
+    return {given} if isinstance(given, str) else set(otherwise if given is None else given)
+
+
+class ShowsItsState(Shown):
+    """Something that changes, or shows itself by another result: that is what it says of itself."""
+
+    __slots__ = ()
+
+    @property
+    def state(self) -> Shown:
+        """What there is to show now."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Its state as plain JSON values."""
+        return self.state.to_dict()
+
+    def __str__(self) -> str:
+        return str(self.state)
+
+    def __rich__(self) -> Any:
+        return self.state.__rich__()
+
+    def _repr_html_(self) -> str:
+        return self.state._repr_html_()
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return self.state._repr_mimebundle_(include, exclude)
 
 
 class Tabular(Shown):

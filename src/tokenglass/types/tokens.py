@@ -51,7 +51,7 @@ class Vocabulary(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tokenization(Tabular):
     """A text cut into tokens.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tokenglass.types.choices import Account, Books, Candidate, Removal, Stage
+from tokenglass.types.searching import SearchRecords
 from tokenglass.types.shown import Charted, Tabular
 from tokenglass.types.tails import Tail
 from tokenglass.types.tokens import Token, Vocabulary
@@ -179,9 +180,14 @@ class Generation(Charted):
     prompt_text: str
     sequences: tuple[Sequence, ...]
     config: Mapping[str, Any] = field(default_factory=dict)
-    search: tuple[Any, ...] = ()
+    search: SearchRecords | tuple[Any, ...] = ()
     warnings: tuple[str, ...] = ()
     healing: Any = None
+
+    def __post_init__(self) -> None:
+        vocabulary = next((step.vocabulary for text in self.sequences for step in text.steps), None)
+        if vocabulary is not None and not isinstance(self.search, SearchRecords):
+            object.__setattr__(self, "search", SearchRecords(tuple(self.search), vocabulary))
 
     @property
     def ids(self) -> tuple[int, ...]:

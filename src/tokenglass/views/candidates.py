@@ -36,6 +36,13 @@ def next_table(result: NextTokens, extra: Iterable[Candidate] = ()) -> Table:
     return Table(_candidate_columns(chain, result.listing is not None), tuple(table_rows), bars=True)
 
 
+def candidate_table(row: Candidate) -> Table:
+    """One candidate by itself, as it was looked up."""
+    chain = row.p != row.p_final
+    listed = row.logit is None
+    return Table(_candidate_columns(chain, listed), (_candidate_row(row, chain),), bars=True)
+
+
 def _candidate_columns(chain: bool, listed: bool) -> tuple[Column, ...]:
     score = LOGPROB if listed else LOGIT
     return (RANK, ID, score, P, P_FINAL, TOKEN) if chain else (RANK, ID, score, P, TOKEN)

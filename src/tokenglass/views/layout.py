@@ -24,12 +24,23 @@ from tokenglass.types import (
     Token,
     Tokenization,
 )
+from tokenglass.types.searching import SearchRecords
 from tokenglass.views import rows
 from tokenglass.views.blocks import Block, Column, Line, Piece, Prose, Row, Strip, Table
-from tokenglass.views.candidates import ID, P_FINAL, TOKEN, P, changed, next_table, step_table, tints
+from tokenglass.views.candidates import (
+    ID,
+    P_FINAL,
+    TOKEN,
+    P,
+    candidate_table,
+    changed,
+    next_table,
+    step_table,
+    tints,
+)
 from tokenglass.views.chains import chain_blocks
 from tokenglass.views.figures import bits, choices, count, percent, significant
-from tokenglass.views.searches import search_blocks
+from tokenglass.views.searches import records_blocks, search_blocks
 from tokenglass.views.stages import account_blocks, stage_blocks
 
 ENDLESS = 1 << 62  # a context length that nobody told
@@ -181,6 +192,12 @@ def _(result: Step) -> tuple[Block, ...]:
 
 blocks.register(Account)(account_blocks)
 blocks.register(Chain)(chain_blocks)
+blocks.register(SearchRecords)(records_blocks)
+
+
+@blocks.register
+def _(result: Candidate) -> tuple[Block, ...]:
+    return (candidate_table(result),)
 
 
 @blocks.register

@@ -32,6 +32,7 @@ from tokenglass.types import (
     Tokenization,
     Vocabulary,
 )
+from tokenglass.types.searching import SearchRecords
 from tokenglass.views.reasons import why
 from tokenglass.views.stages import fate
 
@@ -147,6 +148,11 @@ def _(result: Generation) -> JsonDict:
 
 
 @to_dict.register
+def _(result: SearchRecords) -> JsonDict:
+    return {"search": [search_row(record) for record in result]}
+
+
+@to_dict.register
 def _(result: Account) -> JsonDict:
     return {
         **_token(result.token),
@@ -190,6 +196,7 @@ def _(result: EngineInfo) -> JsonDict:
     return known | ({"peer": plain(result.peer)} if result.peer else {})
 
 
+@to_dict.register
 def candidate(row: Candidate) -> JsonDict:
     """One row of a next-token table."""
     return _plain_items(

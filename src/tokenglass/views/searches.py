@@ -11,6 +11,7 @@ from typing import Any
 
 from tokenglass.text import safe_line, safe_text
 from tokenglass.types import Generation, Vocabulary
+from tokenglass.types.searching import SearchRecords
 from tokenglass.views.blocks import Block, Column, Fold, Line, Role, Row, Table
 from tokenglass.views.cells import cell_width
 from tokenglass.views.figures import count, percent, significant
@@ -21,10 +22,16 @@ _CONTEXT = 10  # cells of a beam's text before the token it considers
 
 def search_blocks(result: Generation) -> tuple[Block, ...]:
     """The first and last steps of a search, those between folded, and at the end what was finished."""
-    vocabulary = next((step.vocabulary for text in result.sequences for step in text.steps), None)
-    if not result.search or vocabulary is None:
-        return ()
-    steps = [_KINDS[type(record).__name__](record, vocabulary) for record in result.search]
+    found = result.search
+    return records_blocks(found) if isinstance(found, SearchRecords) and found else ()
+
+
+def records_blocks(records: SearchRecords) -> tuple[Block, ...]:
+    """The same of the records by themselves, and of a search that is under way."""
+    if not records:
+        return (Line("a search that has not begun; iterate for its records", "facts"),)
+    vocabulary = records.vocabulary
+    steps = [_KINDS[type(record).__name__](record, vocabulary) for record in records]
     first, between, last = steps[:FIRST], steps[FIRST:-LAST], steps[-LAST:]
     if len(steps) <= FIRST + LAST + 1:
         first, between, last = steps, [], []
@@ -32,7 +39,7 @@ def search_blocks(result: Generation) -> tuple[Block, ...]:
     found += _flat(first)
     if between:
         found.append(Fold(f"{len(between)} more steps", tuple(_flat(between))))
-    return (*found, *_flat(last), *_finished(result.search[-1], vocabulary))
+    return (*found, *_flat(last), *_finished(records[-1], vocabulary))
 
 
 def step_blocks(record: Any, vocabulary: Vocabulary) -> tuple[Block, ...]:

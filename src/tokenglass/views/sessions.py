@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenglass.text import safe_line
+from tokenglass.text import safe_line, safe_message
 from tokenglass.types import Step, Token
 from tokenglass.types.sessions import SessionState
 from tokenglass.views import rows
@@ -25,9 +25,15 @@ def _(result: SessionState) -> tuple[Block, ...]:
         Line(f"session on {safe_line(result.model)}", "heading"),
         Line(_facts(result), "facts"),
         Strip(pieces),
-        *(next_blocks(result.next) if result.next is not None else ()),
+        *_following(result),
         *_other_branches(result),
     )
+
+
+def _following(result: SessionState) -> tuple[Block, ...]:
+    if result.failure:
+        return (Line(f"what comes next is unknown: {safe_message(result.failure)}", "sentence"),)
+    return () if result.next is None else next_blocks(result.next)
 
 
 def _facts(result: SessionState) -> str:
@@ -70,6 +76,7 @@ def _(result: SessionState) -> dict[str, Any]:
         "finish_reason": result.finish_reason,
         "config": rows.plain(result.config),
         "steps": [rows.to_dict(step) for step in result.steps],
+        **({"failure": result.failure} if result.failure else {}),
         "next": None if result.next is None else rows.to_dict(result.next),
         "tree": rows.to_dict(result.tree),
     }

@@ -29,7 +29,7 @@ from tokenglass.types import (
     Tree,
     Vocabulary,
 )
-from tokenglass.types.sessions import ShowsItsState
+from tokenglass.types.shown import ShowsItsState
 from tokenglass.views.figures import percent
 from tokenglass.views.values import shown
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tokenglass.views.columns.choices
 import tokenglass.views.columns.judging
+import tokenglass.views.columns.searching
 import tokenglass.views.columns.writing  # noqa: F401 - each teaches `columns` its results
 from tokenglass.views.columns.base import Blobs, Column, Columns, Entries, Named, Texts, columns
 

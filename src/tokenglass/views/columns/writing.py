@@ -10,7 +10,7 @@ import numpy as np
 from tokenglass.types import Generation, Node, SessionState, Showcase, Step, Tree
 from tokenglass.types import Sequence as Written
 from tokenglass.types.growth import Expansion, Play, Samples
-from tokenglass.types.sessions import ShowsItsState
+from tokenglass.types.shown import ShowsItsState
 from tokenglass.views.columns.base import Blobs, Columns, Texts, columns, count, real, whole
 from tokenglass.views.values import parameters
 
@@ -89,10 +89,14 @@ def _(result: Tree) -> Columns:
     }
 
 
-@columns.register(SessionState)
-@columns.register(ShowsItsState)
-def _(result: Any) -> Columns:
+@columns.register
+def _(result: SessionState) -> Columns:
     return columns(result.tree)
+
+
+@columns.register
+def _(result: ShowsItsState) -> Columns:
+    return columns(result.state)
 
 
 @columns.register
