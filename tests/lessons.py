@@ -50,7 +50,12 @@ def book(path: Path) -> Any:
 def executed(path: Path, **environment: str) -> Any:
     """The notebook of a source with the outputs of a fresh kernel."""
     made = book(path)
-    client = NotebookClient(made, timeout=LONGEST, resources={"metadata": {"path": str(path.parent)}})
+    client = NotebookClient(
+        made,
+        timeout=LONGEST,
+        coalesce_streams=True,  # how print's lines come in parts differs from run to run
+        resources={"metadata": {"path": str(path.parent)}},
+    )
     source = str(path.parent.parent / "src")
     client.execute(
         env=os.environ
