@@ -361,7 +361,6 @@ HOLDS_RAW = {
     ("cli.keys", "_read_some"): "reads the keyboard",
     ("cli.writing", "write"): "collects a Sequence; it prints through Screen.write, which is safe",
     ("views.rows", "*"): "JSON values: text is escaped by JSON itself and drawn by nobody",
-    ("views.charts.axes", "_branches"): "`ax.text` is a call that draws a label of `pictures`",
     ("views.columns.base", "*"): "values of data frames, as in views.rows",
     ("views.columns.choices", "*"): "values of data frames, as in views.rows",
     ("views.columns.judging", "*"): "values of data frames, as in views.rows",

@@ -116,7 +116,4 @@ def test_a_session_whose_model_is_gone_still_shows_itself() -> None:
     shown = displayed(session)
     assert "what comes next is unknown: the server does not answer" in shown["text/plain"]
     assert "<div" in shown["text/html"]
-        "what comes next is unknown: the server does not answer" in shown["text/plain"]
-        and "<div" in shown["text/html"]
-    )
     assert session.state.next is None and session.to_dict()["next"] is None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokenglass import numbers
 from tokenglass.types.listing import Listing
-from tokenglass.types.shown import Charted, Shown, Tabular
+from tokenglass.types.shown import Charted, Shown
 from tokenglass.types.tokens import Token, Vocabulary
 
 
@@ -117,7 +117,7 @@ class Effect:
 
 
 @dataclass(frozen=True, repr=False)
-class Account(Tabular):
+class Account(Charted):
     """One token's way through the chain at one step.
 
     Attributes:

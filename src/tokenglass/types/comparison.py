@@ -9,7 +9,7 @@ from math import log
 from typing import Any, Literal
 
 from tokenglass.types.engine import EngineInfo
-from tokenglass.types.shown import Charted, Tabular
+from tokenglass.types.shown import Charted
 from tokenglass.types.tokens import Token
 from tokenglass.types.writing import Generation
 
@@ -219,7 +219,7 @@ class WordChange:
 
 
 @dataclass(frozen=True, repr=False)
-class WordChanges(Tabular):
+class WordChanges(Charted):
     """What replacing one word does to the next token.
 
     Attributes:
@@ -256,7 +256,7 @@ class Arrangement:
 
 
 @dataclass(frozen=True, repr=False)
-class WordOrder(Tabular):
+class WordOrder(Charted):
     """What the order of words does to a sentence's probability and to the next token.
 
     Attributes:

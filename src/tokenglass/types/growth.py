@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tokenglass.types.shown import Tabular
+from tokenglass.types.shown import Charted
 from tokenglass.types.trees import Node
 from tokenglass.types.writing import Step
 
 
 @dataclass(frozen=True, repr=False)
-class Expansion(Tabular):
+class Expansion(Charted):
     """Children unfolded below a place.
 
     Attributes:
@@ -35,7 +35,7 @@ class Expansion(Tabular):
 
 
 @dataclass(frozen=True, repr=False)
-class Samples(Tabular):
+class Samples(Charted):
     """Continuations drawn from one place, laid over the tree.
 
     Attributes:
@@ -55,7 +55,7 @@ class Samples(Tabular):
 
 
 @dataclass(frozen=True, repr=False)
-class Play(Tabular):
+class Play(Charted):
     """A text written on by itself until something was worth a look.
 
     Attributes:

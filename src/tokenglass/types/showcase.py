@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from tokenglass.types.shown import Tabular
+from tokenglass.types.shown import Charted
 from tokenglass.types.writing import Generation, Step
 
 
@@ -48,7 +48,7 @@ class Strategy:
 
 
 @dataclass(frozen=True, repr=False)
-class Showcase(Tabular):
+class Showcase(Charted):
     """One prompt under several strategies, greedy first.
 
     Attributes:

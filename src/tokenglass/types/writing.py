@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tokenglass.types.choices import Account, Books, Candidate, Removal, Stage
 from tokenglass.types.searching import SearchRecords
-from tokenglass.types.shown import Charted, Tabular
+from tokenglass.types.shown import Charted
 from tokenglass.types.tails import Tail
 from tokenglass.types.tokens import Token, Vocabulary
 
@@ -22,7 +22,7 @@ FinishReason = Literal["eos", "length", "stop_string", "time", "context", "gramm
 
 
 @dataclass(frozen=True, repr=False)
-class Step(Tabular):
+class Step(Charted):
     """One token that was written, and the choice it was. What a server does not tell is None.
 
     Attributes:

@@ -1,56 +1,66 @@
 """What a chart of a result shows: bars, lines along a text, or a tree; no library, no colours.
 
-Every label has been through `tokenglass.text`.
+Every label has been through `tokenglass.text`, and is short: a hostile prompt makes no chart wider.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 from functools import singledispatch
-from math import log2
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
-
-from tokenglass import numbers
-from tokenglass.text import safe_text
-from tokenglass.types import (
-    Comparison,
-    Generation,
-    NextTokens,
-    Node,
-    OptionScores,
-    Score,
-    Sequence,
-    SessionState,
-    Shown,
-    Step,
-    Tree,
-    Vocabulary,
-)
-from tokenglass.types.shown import ShowsItsState
-from tokenglass.views.figures import percent
+from tokenglass.text import safe_line, safe_text
+from tokenglass.types import Shown, Vocabulary
+from tokenglass.views.cells import cut, cut_left
 from tokenglass.views.values import shown
 
-MOST_MARKS = 2000  # bars, points or places of one picture; more can be neither seen nor clicked
-CURVE_POINTS = 400
-OWN, FINAL = "the model", "after the chain"
+MOST_BARS = 50  # more can be neither read nor told apart; the others are one bar
+MOST_LINES = 20
+MOST_TOKENS = 40  # on an axis; more would be drawn over one another
+MOST_PLACES = 10_000  # of a line; a notebook keeps them all in its file
+LONGEST_TITLE, LONGEST_LABEL, LONGEST_TICK, LONGEST_END = 72, 32, 20, 40  # cells
 
 
 @dataclass(frozen=True)
 class Bars:
-    """A bar for each label and series, from 0 to 1.
+    """A bar for each label and series, from 0 on.
 
     Attributes:
         title: of the picture.
+        notes: lines below the title: what is left out, what names stand for.
+        unit: of the numbers.
         labels: from top to bottom, all different.
-        series: name -> a probability for each label, None where it is unknown.
+        series: name -> a number for each label, None where it is unknown.
+        top: where the axis of the numbers ends; None for where the numbers do.
+        dots: a dot in place of a bar: the numbers have no zero that a bar could begin at.
     """
 
     title: str
+    notes: tuple[str, ...]
+    unit: str
     labels: tuple[str, ...]
-    series: dict[str, tuple[float | None, ...]]
+    series: Mapping[str, tuple[float | None, ...]]
+    top: float | None = 1.0
+    dots: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line.
+
+    Attributes:
+        name: for the legend.
+        places: where each point stands, from left to right.
+        values: a number for each place, None where it is unknown.
+        labels: what stands at each place; empty where the places speak for themselves.
+    """
+
+    name: str
+    places: tuple[int, ...]
+    values: tuple[float | None, ...]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -59,21 +69,32 @@ class Lines:
 
     Attributes:
         title: of the picture.
+        notes: lines below the title.
         along: what lies along the horizontal axis.
         unit: of the numbers.
-        places: where each point stands, from left to right.
-        labels: what stands there; empty where the places are numbers that speak for themselves.
-        series: name -> a number for each place, None where it is unknown.
-        log: both axes are logarithmic.
+        lines: at least one, no two of the same name.
+        log: both axes are logarithmic; otherwise the numbers begin at 0.
     """
 
     title: str
+    notes: tuple[str, ...]
     along: str
     unit: str
-    places: tuple[int, ...]
-    labels: tuple[str, ...]
-    series: dict[str, tuple[float | None, ...]]
+    lines: tuple[Line, ...]
     log: bool = False
+
+    @property
+    def ticks(self) -> dict[int, str]:
+        """Place -> what to write below it; empty where there are too many, or lines have other tokens."""
+        first = self.lines[0]
+        alike = all((line.places, line.labels) == (first.places, first.labels) for line in self.lines)
+        if not alike or len(first.places) > MOST_TOKENS:
+            return {}
+        return {place: cut(f"{place} {label}", LONGEST_TICK) for place, label in _pairs(first)}
+
+
+def _pairs(line: Line) -> Many[tuple[int, str]]:
+    return list(zip(line.places, line.labels, strict=False))
 
 
 @dataclass(frozen=True)
@@ -86,8 +107,10 @@ class Place:
         depth: tokens from the prompt.
         lane: how far down it stands; a place stands where its first child does.
         label: its token.
-        p: its probability after the chain; None for the prompt.
-        entropy_bits: of the choice; None for the prompt.
+        p: its probability after the chain; None for the prompt, and where it is unknown.
+        entropy_bits: of the choice; None for the prompt, and where it is unknown.
+        name: given by a person, or "".
+        notes: written by a person.
     """
 
     number: int
@@ -97,6 +120,8 @@ class Place:
     label: str
     p: float | None
     entropy_bits: float | None
+    name: str = ""
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,19 +130,34 @@ class Branches:
 
     Attributes:
         title: of the picture.
-        places: parents first.
+        notes: lines below the title.
+        places: parents first, the prompt foremost.
+        here: the number of the place where a session stands.
     """
 
     title: str
+    notes: tuple[str, ...]
     places: tuple[Place, ...]
+    here: int | None = None
+
+    @property
+    def depth(self) -> int:
+        """Of the place farthest from the prompt."""
+        return max(place.depth for place in self.places)
+
+    @property
+    def lanes(self) -> int:
+        """How many there are."""
+        return 1 + max(place.lane for place in self.places)
 
 
 Picture = Bars | Lines | Branches
+Kinds = Mapping[str, Callable[[], Picture]]
 
 
 @singledispatch
-def picture(result: Shown) -> Picture:
-    """What a chart of a result shows.
+def kinds(result: Shown) -> Kinds:
+    """Name -> how to make that picture of a result, the one it has by itself first.
 
     Raises:
         TypeError: there is no picture of such a result.
@@ -125,130 +165,44 @@ def picture(result: Shown) -> Picture:
     raise TypeError(f"there is no chart of a {type(result).__name__}")
 
 
-def _end_of(ids: Many[int], vocabulary: Vocabulary) -> str:
-    return safe_text(b"".join(vocabulary.token(i).bytes for i in ids[-12:]))
+def picture(result: Shown, kind: Any = None, **others: Any) -> Picture:
+    """What a chart of a result shows.
+
+    Raises:
+        TypeError: there is no picture of such a result, or no such option.
+        ValueError: no such kind of picture.
+    """
+    found = kinds(result)
+    if others:
+        raise TypeError(f"plot() takes ax and kind, got {', '.join(map(given, others))}")
+    if kind is None:
+        return next(iter(found.values()))()
+    if not isinstance(kind, str) or kind not in found:
+        known = " or ".join(map(repr, found))
+        whose = type(result).__name__
+        raise ValueError(f"plot() of a {whose}: kind must be {known}, got {given(kind)}")
+    return found[kind]()
 
 
-# -------------------------------------------------------------------------------------------- distributions
+def given(value: object) -> str:
+    """What somebody gave, for an error message."""
+    return f"'{cut(safe_line(value), LONGEST_LABEL)}'" if isinstance(value, str) else shown(value)
 
 
-@picture.register
-def _(result: NextTokens, kind: Literal["bars", "curve"] = "bars") -> Picture:
-    if kind not in ("bars", "curve"):
-        raise ValueError(f"kind must be 'bars' or 'curve', got {kind!r}")
-    title = f"next token after {_end_of(result.prompt_ids, result.vocabulary)}"
-    if kind == "curve":
-        return _curve(result, title)
-    found = result.rows[:MOST_MARKS]
-    ids = [row.id for row in found]
-    labels = (*(f"{row.rank} {row.text}" for row in found), "… all others")
-    series: dict[str, tuple[float | None, ...]] = {OWN: (*(row.p for row in found), result.rest_of(ids))}
-    if result.final is not None:
-        series[FINAL] = (*(row.p_final for row in found), result.rest_of(ids, final=True))
-    return Bars(title, labels, series)
+def end_of(ids: Many[int], vocabulary: Vocabulary) -> str:
+    """The end of a text, short enough for a title."""
+    return cut_left(safe_text(b"".join(vocabulary.token(i).bytes for i in ids[-12:])), LONGEST_END)
 
 
-def _curve(result: NextTokens, title: str) -> Lines:
-    """Rank against probability, at ranks that stand evenly on a logarithmic axis."""
-    ranked = np.sort(numbers.softmax(result.logits))[::-1]
-    ranks = np.unique(np.geomspace(1, len(ranked), CURVE_POINTS).round().astype(int)).tolist()
-    p = tuple(float(ranked[rank - 1]) or None for rank in ranks)  # 0 has no place on such an axis
-    return Lines(title, "rank", "probability", tuple(ranks), (), {OWN: p}, log=True)
+def first_of(drawn: int, all_: int, noun: str) -> tuple[str, ...]:
+    """A note where not all can be drawn.
+
+    >>> first_of(2, 1300, "tokens"), first_of(2, 2, "tokens")
+    (('the first 2 of 1,300 tokens',), ())
+    """
+    return (f"the first {drawn:,} of {all_:,} {noun}",) if drawn < all_ else ()
 
 
-@picture.register
-def _(result: OptionScores) -> Bars:
-    found = result.rows[:MOST_MARKS]
-    labels = tuple(f"{number} {safe_text(row.text)}" for number, row in enumerate(found, start=1))
-    p, share = tuple(row.p for row in found), tuple(row.share for row in found)
-    return Bars("how likely each continuation is", labels, {"probability": p, "share": share})
-
-
-@picture.register
-def _(result: Comparison) -> Bars:
-    end = result.prompt_end
-    labels = tuple(f"{i} {row.token.text or 'no text'}" for i, row in enumerate(end.movers, start=1))
-    series = {"a": tuple(row.p_a for row in end.movers), "b": tuple(row.p_b for row in end.movers)}
-    return Bars("what moved most at the prompt's end", labels, series)
-
-
-# -------------------------------------------------------------------------------------------- along a text
-
-
-@picture.register(Sequence)
-@picture.register(Generation)
-def _(result: Sequence | Generation) -> Lines:
-    return _along(result.steps)
-
-
-def _along(steps: tuple[Step, ...]) -> Lines:
-    steps = steps[:MOST_MARKS]
-    return Lines(
-        "how undecided the model was, and how surprising each token",
-        "token",
-        "bits",
-        tuple(step.position for step in steps),
-        tuple(step.token.text for step in steps),
-        {
-            "entropy": tuple(step.entropy_bits for step in steps),
-            "surprise": tuple(-log2(step.p) if step.p else None for step in steps),
-        },
-    )
-
-
-@picture.register
-def _(result: Score) -> Lines:
-    found = list(result.rows[:MOST_MARKS])
-    return Lines(
-        "how undecided the model was, and how surprising each token",
-        "token",
-        "bits",
-        tuple(row.index for row in found),
-        tuple(row.text for row in found),
-        {
-            "entropy": tuple(row.entropy_bits for row in found),
-            "surprise": tuple(row.surprisal_bits for row in found),
-        },
-    )
-
-
-# ---------------------------------------------------------------------------------------------------- trees
-
-
-@picture.register
-def _(result: Tree) -> Branches:
-    return Branches(f"texts after {_end_of(result.prompt_ids, result.vocabulary)}", _places(result.root))
-
-
-@picture.register(SessionState)
-@picture.register(ShowsItsState)
-def _(result: Any) -> Branches:
-    found: Branches = picture(result.tree)  # type: ignore[assignment]
-    return found
-
-
-def _places(root: Node) -> tuple[Place, ...]:
-    """Each first child goes on in its parent's lane, every other one begins a new lane below."""
-    found: list[Place] = []
-    waiting = [(root, 0, False)]
-    lanes = 0
-    while waiting and len(found) < MOST_MARKS:
-        node, depth, begins = waiting.pop()
-        lanes += begins
-        found.append(_place(node, depth, lanes))
-        children = list(node.children.values())
-        waiting += [(child, depth + 1, index > 0) for index, child in reversed(list(enumerate(children)))]
-    return tuple(found)
-
-
-def _place(node: Node, depth: int, lane: int) -> Place:
-    step, parent = node.step, None if node.parent is None else node.parent.id
-    if step is None:
-        return Place(node.id, parent, depth, lane, "the prompt", None, None)
-    return Place(node.id, parent, depth, lane, step.token.text, step.p_final, step.entropy_bits)
-
-
-def told(place: Place) -> str:
-    """What there is to say about a place, on one line."""
-    share = "" if place.p is None else f" · {percent(place.p)}"
-    return f"place {shown(place.number)} · {place.label}{share}"
+def label(text: str) -> str:
+    """A label of a bar."""
+    return cut(text, LONGEST_LABEL)
