@@ -359,7 +359,7 @@ def test_what_a_score_shows() -> None:
     assert text.splitlines()[0] == "3 scored tokens · 6.0000 bits · perplexity 4.000 · 2.000 bits a byte"
     assert "scored from #1 on: nothing predicts the token before it" in text
     assert "a│b│a│d│" in text and "  : . :" in text
-    assert ". 1st: 1 · : 2–10: 2 · + 11–100: 0" in text
+    assert '"." 1st (1) | ":" 2–10 (2) | "+" 11–100 (0)' in text
     lines = [line for line in text.splitlines() if line.startswith("1 ")]
     assert lines[0].split() == ["1", "98", "2.00", "bits", "1.75", "bits", "2", ":", "25.0", "%", "b"]
 

@@ -18,12 +18,13 @@ ALL = RESULTS | SEARCHES
 EVERY_RESULT = pytest.mark.parametrize("result", ALL.values(), ids=ALL)
 
 # Elements and attributes that pages for notebooks keep; properties that load nothing and stay in their box.
+# overflow-x lets a wide table scroll in a box of its own instead of pushing the page wide.
 ELEMENTS = "div span bdi table thead tbody tr th td ul li br p details summary".split()
 ATTRIBUTES = ["style", "title", "scope", "dir", "open"]
 PROPERTIES = """
 background background-color border border-collapse border-left border-radius border-right box-shadow cursor
 display font-family font-size font-variant-numeric font-weight height line-height list-style margin max-width
-min-width opacity overflow-wrap padding text-align text-decoration vertical-align white-space width
+min-width opacity overflow-wrap overflow-x padding text-align text-decoration vertical-align white-space width
 """.split()
 HOSTILE = (
     '<div style="color:red;position:fixed;background:url(https://e.example/x)" onclick="x()">a</div>'

@@ -43,9 +43,17 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """Tokens side by side with a hairline between."""
+    """Tokens side by side with a hairline between.
+
+    Attributes:
+        pieces: the tokens.
+        written: index of the first that was written, not given; a sign stands before it.
+        newest: whether the last ones matter most, so that of a long strip the beginning is folded.
+    """
 
     pieces: tuple[Piece, ...]
+    written: int | None = None
+    newest: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +63,11 @@ class Prose:
     prompt: str
     text: str
     pieces: tuple[Piece, ...] = ()
+
+    @property
+    def has_border(self) -> bool:
+        """Whether one meets the other, so that a sign has to stand between."""
+        return bool(len(self.prompt) and len(self.text))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +120,19 @@ class Table:
         rows: from top to bottom.
         bars: a bar from 0 to 100 % follows each row.
         notes: what the rows' notes are about; "" where each note is a remark on its row alone.
+        measure: what the bars show, where that is not plain.
     """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     bars: bool = False
     notes: str = ""
+    measure: str = ""
+
+    @property
+    def scale(self) -> str:
+        """What stands above the bars."""
+        return ", ".join(filter(None, (self.measure, "0\u00a0to\u00a0100\u00a0%"))) if self.bars else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +144,17 @@ class Code:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """Blocks that are one step away: a page opens them, a terminal only says that they are there."""
+    """Blocks that are one step away.
+
+    Attributes:
+        summary: what is there.
+        blocks: what a page opens.
+        printed: whether a terminal, which opens nothing, prints them; else it prints the summary.
+    """
 
     summary: str
     blocks: tuple[Block, ...]
+    printed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +190,8 @@ class Outline:
 
 
 Block = Line | Strip | Prose | Table | Code | Fold | Outline
+
+WRITTEN = "▸"  # stands before the first token that was written, not given
 
 # The notation of `safe_text`, which views set apart from the characters themselves; not the dotted circle,
 # which must stay in one piece with the mark it carries.

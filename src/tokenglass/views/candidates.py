@@ -17,6 +17,7 @@ RANK = Column("rank", "rank", "right", short="#")
 ID = Column("id", "id", "right", keep=4)
 LOGIT = Column("logit", "logit", "point", keep=3)
 LOGPROB = Column("logit", "log p", "point", keep=3)  # from a server that tells logits up to an offset only
+MEASURE = "after the chain"  # what a bar shows wherever there is a chain
 P = Column("p", "probability", "point", short="p")
 P_FINAL = Column("p_final", "after chain", "point", keep=8, short="final")
 TOKEN = Column("token", "token")
@@ -33,14 +34,16 @@ def next_table(result: NextTokens, extra: Iterable[Candidate] = ()) -> Table:
     if rest_n > 0:
         ids = [row.id for row in shown]
         table_rows.append(_rest_row(rest_n, result.rest_of(ids), result.rest_of(ids, final=True), chain))
-    return Table(_candidate_columns(chain, result.listing is not None), tuple(table_rows), bars=True)
+    columns = _candidate_columns(chain, result.listing is not None)
+    return Table(columns, tuple(table_rows), bars=True, measure=MEASURE if chain else "")
 
 
 def candidate_table(row: Candidate) -> Table:
     """One candidate by itself, as it was looked up."""
     chain = row.p != row.p_final
     listed = row.logit is None
-    return Table(_candidate_columns(chain, listed), (_candidate_row(row, chain),), bars=True)
+    columns = _candidate_columns(chain, listed)
+    return Table(columns, (_candidate_row(row, chain),), bars=True, measure=MEASURE if chain else "")
 
 
 def _candidate_columns(chain: bool, listed: bool) -> tuple[Column, ...]:
@@ -97,7 +100,8 @@ def step_table(step: Step, n: int = 10) -> Table:
         known = [p for p in finals if p is not None]
         rest_final = 1.0 - sum(known) if len(known) == len(finals) else None
         table_rows.append(_rest_row(rest_n, rest_p, rest_final, chain, exact=False))
-    return Table(_candidate_columns(chain, step.is_listed_only), tuple(table_rows), bars=True)
+    columns = _candidate_columns(chain, step.is_listed_only)
+    return Table(columns, tuple(table_rows), bars=True, measure=MEASURE if chain else "")
 
 
 def changed(shown: Iterable[Candidate | Step]) -> bool:

@@ -30,7 +30,7 @@ APART = (
     Column("tv", "TV", "point", keep=7),
 )
 _TOPS = (Column("top_a", "likeliest for a", keep=5, short="a"), Column("top_b", "for b", keep=5, short="b"))
-_POSITIONS = (Column("index", "#", "right", keep=8), *APART, *_TOPS, TOKEN)
+_POSITIONS = (Column("index", "#", "right", keep=8), *APART, *_TOPS, Column("token", "after"))
 _MOVERS = (
     Column("p_a", "p for a", "point", short="a"),
     Column("p_b", "p for b", "point", short="b"),

@@ -5,6 +5,7 @@ Rounds and never embellishes: what is not quite 0 or 1 is never shown as 0 % or 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from math import floor, isnan, log10, prod
 
@@ -116,6 +117,15 @@ def size(n_bytes: int) -> str:
         if n_bytes >= power:
             return f"{significant(n_bytes / power)} {unit}"
     return f"{n_bytes} bytes"
+
+
+def unbroken(text: str) -> str:
+    r"""`text` with no-break spaces between figures and their units.
+
+    >>> unbroken("a has 4.92 % of 12.50 bits")
+    'a has 4.92\xa0% of 12.50\xa0bits'
+    """
+    return re.sub(r"(?<=\d) (?=%|bits?\b)", "\u00a0", text)
 
 
 def bar(p: float, width: int) -> str:

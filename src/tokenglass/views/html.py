@@ -3,54 +3,65 @@
 Draws the blocks of `layout`. Text colour is inherited, and colours are translucent, so that one document
 suits a light and a dark page; under the strongest tint text keeps the contrast that WCAG AA asks for on both.
 Each token stands in its own `<bdi>`, so that right-to-left text cannot reorder its neighbours.
+
+A notebook stores this beside every cell, so it is bounded: what is in sight is drawn first, then each fold
+takes at most its share of what is left of the budget.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from html import escape
-from math import sqrt
-from typing import Any, TypeVar
+from typing import Any
 
 from tokenglass.types import NextTokens, Shown, Step, Vocabulary
 from tokenglass.views.blocks import (
-    SIGN,
+    WRITTEN,
     Block,
     Code,
-    Column,
     Fold,
     Item,
     Line,
     Outline,
     Piece,
     Prose,
-    Row,
     Strip,
     Table,
 )
 from tokenglass.views.figures import percent
-from tokenglass.views.fitting import pointed_cells
+from tokenglass.views.html_parts import (
+    CODE,
+    FIGURES,
+    FONT,
+    FRAMED,
+    GREY,
+    QUIET,
+    SEPARATOR,
+    note,
+    pieces,
+    shown,
+    summary,
+    tint,
+    token,
+)
+from tokenglass.views.html_tables import drawn_rows, framed
 from tokenglass.views.layout import blocks
 from tokenglass.views.searches import step_blocks
 from tokenglass.views.stages import stage_blocks
 
-BLUE, GREY, AMBER = "59,130,246", "127,127,127", "217,119,6"
-STRONGEST_TINT = 0.5  # of BLUE: 4.5:1 holds for usual text on pages from white to black, as a test computes
-FOLD_ROWS, FOLD_PIECES = 50, 400
+BUDGET = 250_000  # bytes; the last block that begins within it may end beyond
+FOLD_ROWS, FOLD_PIECES = 50, 400  # in sight
+MOST_ROWS, MOST_PIECES = 1000, 2500  # weighed for a fold at all
+OUTLINE_PIECES, LEAST_PIECES = 1200, 4  # of a whole outline, and of each of its entries
+SIGHT, LONGEST_TEXT = 4000, 20_000  # characters of a running text in sight, and drawn at all
 OPEN_LEVELS, NESTED_LEVELS = 3, 8  # of an outline: deeper entries are folded, or stand in one list
-MOST_SHOWN = 2000  # items of one table or strip: more would freeze a notebook
 
-PAGE = "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;text-align:left"
-MONO = "font-family:ui-monospace,Menlo,Consolas,monospace;white-space:pre-wrap;overflow-wrap:anywhere"
-CELL = "padding:1px 8px;border:0;vertical-align:middle;text-align:{align}"
-FIGURES = "font-variant-numeric:tabular-nums"
-QUIET = "opacity:.75"
-FRAMED = f"margin:6px 0;padding:6px 8px;border:1px solid rgba({GREY},.5)"
-PIECE = (
-    "display:inline-block;padding:0 2px;text-align:center;vertical-align:top;"
-    f"border-right:1px solid rgba({GREY},.8)"
+PAGE = (
+    "font-family:system-ui,sans-serif;font-size:14px;line-height:1.5;max-width:60em;text-align:left;"
+    "overflow-wrap:anywhere"  # tables and their cells break words only where nothing else helps
 )
-BELOW = f"{QUIET};font-size:11px;line-height:1.2"
+STRIP = f"margin:6px 0;line-height:1.9;{FONT}"
+FLOW = "margin:6px 0;white-space:pre-wrap"
 LIST = f"list-style:none;margin:0 0 0 4px;padding:0 0 0 14px;border-left:1px solid rgba({GREY},.5)"
 ENTRY = "margin:1px 0"
 ROLES = {
@@ -58,16 +69,33 @@ ROLES = {
     "facts": f"{QUIET};margin:0 0 6px",
     "sentence": "margin:6px 0",
 }
-ROWS = {
-    "removed": QUIET,
-    "pruned": QUIET,
-    "rest": QUIET,
-    "chosen": f"font-weight:600;box-shadow:inset 3px 0 rgba({BLUE},1)",
-}
+LEGEND = "tint, where the page shows it: the stronger, the more probable the token"
 
-LEGEND = "the stronger the tint, the more probable the token"
 
-Part = TypeVar("Part")
+class Room:
+    """How many bytes a page may still take."""
+
+    def __init__(self, left: int = BUDGET) -> None:
+        self.left = left
+
+    def take(self, drawn: str) -> str:
+        """Count what was drawn."""
+        self.left -= len(drawn.encode())
+        return drawn
+
+    def fitting(self, drawn: Iterable[str]) -> list[str]:
+        """The first of these strings, as many as there is room for."""
+        found: list[str] = []
+        left = self.left
+        for text in drawn:
+            left -= len(text.encode())
+            if left < 0:
+                break
+            found.append(text)
+        return found
+
+
+Part = str | Callable[[Room], str]  # what is in sight, or a fold, which takes what room the others left
 
 
 def to_html(result: Shown) -> str:
@@ -85,52 +113,187 @@ def search_step_to_html(record: Any, vocabulary: Vocabulary) -> str:
     return _page(step_blocks(record, vocabulary))
 
 
-def _page(shown: Iterable[Block]) -> str:
-    return f'<div style="{PAGE}">{"".join(map(_drawn, shown))}</div>'
+def _page(found: Iterable[Block]) -> str:
+    room = Room()
+    parts: list[Part] = []
+    left_out = 0
+    for block in found:
+        if room.left < 0:
+            left_out += 1
+            continue
+        new = list(_drawn(block))
+        for part in new:
+            if isinstance(part, str):
+                room.take(part)
+        parts += new
+    drawn = _with_folds(parts, room)
+    more = f"<p>{_undrawn(left_out, 'part')}</p>" if left_out else ""
+    return f'<div style="{PAGE}">{"".join(drawn)}{more}</div>'
 
 
-def _drawn(block: Block) -> str:
+def _with_folds(parts: list[Part], room: Room) -> list[str]:
+    """All parts drawn; no fold takes the room of those below it."""
+    waiting = sum(not isinstance(part, str) for part in parts)
+    drawn = []
+    for part in parts:
+        if not isinstance(part, str):
+            part = room.take(part(Room(room.left // waiting)))
+            waiting -= 1
+        drawn.append(part)
+    return drawn
+
+
+def _undrawn(n: int, noun: str) -> str:
+    return f"{n:,} more {f'{noun} is' if n == 1 else f'{noun}s are'} not drawn here; to_dict() has them all."
+
+
+def _drawn(block: Block) -> Iterator[Part]:
     match block:
         case Line():
-            return f'<div style="{ROLES.get(block.role, "")}">{escape(block.text)}{_token(block.tail)}</div>'
+            text = shown(_bounded(block.text)) + token(_bounded(block.tail))
+            yield f'<div style="{ROLES.get(block.role, "")}">{text}</div>'
         case Strip():
-            return _folded(block.pieces, FOLD_PIECES, "token", _strip) + _legend(block.pieces)
+            yield from _strip(block)
         case Prose():
-            return _prose(block)
+            yield from _prose(block)
         case Table():
-            return _folded(block.rows, FOLD_ROWS, "row", lambda rows: _table(block, rows))
+            yield from _table(block)
         case Outline():
-            return _outline(block)
+            yield _outline(block)
         case Code():
             code = escape("\n".join(block.lines))
-            return f'<div style="{MONO};{FRAMED}">{code}</div>'
+            yield f'<div style="{CODE};{FRAMED}">{code}</div>'
         case Fold():
-            return f"<details>{_summary(block.summary)}{''.join(map(_drawn, block.blocks))}</details>"
+            yield lambda room: _fold(block, room)
 
 
-def _summary(text: str) -> str:
-    return f'<summary style="{QUIET};cursor:pointer">{escape(text)}</summary>'
+def _fold(fold: Fold, room: Room) -> str:
+    """Its blocks one after another while there is room; tables in it are not folded again."""
+    drawn: list[str] = []
+    inner = Room(room.left)
+    for block in fold.blocks:
+        if inner.left <= 0:
+            drawn.append("<p>The rest is not drawn here; to_dict() has it all.</p>")
+            break
+        if isinstance(block, Table):
+            drawn.append(inner.take(_rows_that_fit(block, 0, inner)))
+            continue
+        for part in _drawn(block):
+            drawn.append(inner.take(part if isinstance(part, str) else part(inner)))
+    return _details(fold.summary, "".join(drawn))
 
 
-def _folded(items: tuple[Part, ...], limit: int, noun: str, draw: Callable[[tuple[Part, ...]], str]) -> str:
-    """The first items in sight, more of them under a fold, and a word about those left out."""
-    if len(items) <= limit + 10:
-        return draw(items)
-    folded = items[limit:MOST_SHOWN]
-    left_out = len(items) - limit - len(folded)
-    note = f"<p>{left_out:,} more {noun}s are not drawn here; to_dict() has them all.</p>" if left_out else ""
-    summary = _summary(f"{len(folded):,} more {noun}s")
-    return f"{draw(items[:limit])}<details>{summary}{draw(folded)}{note}</details>"
+def _details(title: str, body: str) -> str:
+    return f"<details>{summary(title)}{body}</details>"
 
 
-def _strip(pieces: tuple[Piece, ...]) -> str:
-    return f'<div style="margin:6px 0;line-height:1.9">{"".join(map(_strip_piece, pieces))}</div>'
+def _bounded(text: str) -> str:
+    more = len(text) - LONGEST_TEXT
+    return text if more <= 0 else f"{text[:LONGEST_TEXT]}… {_undrawn(more, 'character')}"
 
 
-def _strip_piece(piece: Piece) -> str:
-    below = f'<br><span style="{BELOW}">{escape(piece.below)}</span>' if piece.below else ""
-    opened = f'<span style="{PIECE};{_tint(piece.p)}" title="{escape(piece.hint)}">'
-    return f"{opened}{_token(piece.text)}{below}</span>"
+# ------------------------------------------------------------------------------------------------- tables
+
+
+def _table(table: Table) -> Iterator[Part]:
+    rows = table.rows
+    if len(rows) <= FOLD_ROWS + 10:
+        yield framed(table, drawn_rows(table, rows), rows)
+        return
+    seen = rows[:FOLD_ROWS]
+    yield framed(table, drawn_rows(table, seen), seen)
+    more = f"{len(rows) - FOLD_ROWS:,} more rows"
+    yield lambda room: _details(more, _rows_that_fit(table, FOLD_ROWS, room))
+
+
+def _rows_that_fit(table: Table, first: int, room: Room) -> str:
+    """The rows from `first` on as a table, and a word about those left out."""
+    rows = table.rows[first : first + MOST_ROWS]
+    fitting = room.fitting(drawn_rows(table, rows))
+    left_out = len(table.rows) - first - len(fitting)
+    drawn = framed(table, fitting, rows) if fitting else ""
+    return drawn + (f"<p>{_undrawn(left_out, 'row')}</p>" if left_out else "")
+
+
+# ------------------------------------------------------------------------------------- tokens side by side
+
+
+def _strip(strip: Strip) -> Iterator[Part]:
+    found = strip.pieces
+    if len(found) <= FOLD_PIECES + 10:
+        yield _pieces(found, strip.written)
+    elif strip.newest:
+        first = len(found) - FOLD_PIECES
+        earlier = found[max(0, first - MOST_PIECES) : first]
+        yield lambda room: _details(f"{first:,} earlier tokens", _pieces_that_fit(earlier, first, room, True))
+        written = strip.written
+        yield _pieces(found[first:], None if written is None else written - first)
+    else:
+        more = found[FOLD_PIECES : FOLD_PIECES + MOST_PIECES]
+        n = len(found) - FOLD_PIECES
+        yield _pieces(found[:FOLD_PIECES], strip.written)
+        yield lambda room: _details(f"{n:,} more tokens", _pieces_that_fit(more, n, room, False))
+    yield from _legend(found)
+
+
+def _pieces(found: tuple[Piece, ...], written: int | None = None) -> str:
+    return f'<div style="{STRIP}">{pieces(found, written)}</div>'
+
+
+def _pieces_that_fit(found: tuple[Piece, ...], n: int, room: Room, newest: bool) -> str:
+    """Of `n` tokens under a fold those that fit, the last ones where the newest matter."""
+    ordered = found[::-1] if newest else found
+    fits = len(room.fitting(pieces((piece,)) + f"{SEPARATOR} " for piece in ordered))
+    kept = (found[len(found) - fits :] if newest else found[:fits]) if fits else ()
+    said = f"<p>{_undrawn(n - len(kept), 'token')}</p>" if len(kept) < n else ""
+    return said + _pieces(kept) if newest else _pieces(kept) + said
+
+
+def _legend(found: tuple[Piece, ...]) -> Iterator[str]:
+    if any(piece.p is not None for piece in found):
+        yield f'<div style="{ROLES["facts"]}">{LEGEND}</div>'
+
+
+# ------------------------------------------------------------------------------------------- running text
+
+
+def _prose(prose: Prose) -> Iterator[Part]:
+    """What was given, a sign, what was written; the middle of a long text is folded, its end is bounded."""
+    before = max(0, len(prose.prompt) - SIGHT)
+    if before:
+        start = prose.prompt[:before]
+        title = f"{before:,} characters of the prompt before these"
+        yield lambda room: _details(title, _flow(escape(_bounded(start))))
+    given = f'<span style="{QUIET}">{escape(prose.prompt[before:])}</span>'
+    sign = WRITTEN if prose.has_border else ""
+    if prose.pieces:
+        seen = prose.pieces[:FOLD_PIECES]
+        yield _flow(given + sign + "".join(map(_prose_piece, seen)))
+        if more := prose.pieces[FOLD_PIECES:]:
+            yield lambda room: _details(f"{len(more):,} more tokens of the text", _more_prose(more, room))
+        yield from _legend(prose.pieces)
+        return
+    yield _flow(given + sign + escape(prose.text[:SIGHT]))
+    if after := prose.text[SIGHT:]:
+        yield lambda room: _details(f"{len(after):,} more characters", _flow(escape(_bounded(after))))
+
+
+def _flow(drawn: str) -> str:
+    return f'<div dir="auto" style="{FLOW}">{drawn}</div>'
+
+
+def _more_prose(found: tuple[Piece, ...], room: Room) -> str:
+    fitting = room.fitting(map(_prose_piece, found))
+    left_out = len(found) - len(fitting)
+    return _flow("".join(fitting)) + (f"<p>{_undrawn(left_out, 'token')}</p>" if left_out else "")
+
+
+def _prose_piece(piece: Piece) -> str:
+    # no <bdi> here: pieces of one word must join and order as the running text they are
+    return f'<span style="{tint(piece.p)}" title="{escape(piece.hint)}">{escape(piece.text)}</span>'
+
+
+# --------------------------------------------------------------------------------------------- outlines
 
 
 def _outline(outline: Outline) -> str:
@@ -140,134 +303,30 @@ def _outline(outline: Outline) -> str:
     while level:
         order += level
         level = [(below, depth + 1) for item, depth in level for below in item.items]
+    total = sum(len(item.pieces) for item, _ in order)
+    most = total if total <= OUTLINE_PIECES else max(LEAST_PIECES, OUTLINE_PIECES // len(order))
     drawn: dict[int, str] = {}
     for item, depth in reversed(order):
-        drawn[id(item)] = _item(item, depth, "".join(drawn.pop(id(below)) for below in item.items))
+        drawn[id(item)] = _item(item, depth, "".join(drawn.pop(id(below)) for below in item.items), most)
     return f'<ul style="{LIST}">{"".join(drawn[id(item)] for item in outline.items)}</ul>'
 
 
-def _item(item: Item, depth: int, below: str) -> str:
+def _item(item: Item, depth: int, below: str, most: int) -> str:
     """One entry with those below it; from `NESTED_LEVELS` on they follow it instead, and say their level."""
     level = f"({depth}) " if depth > NESTED_LEVELS else ""
     label = f'<span style="{QUIET};{FIGURES}">{level}{escape(item.label)}</span> ' if item.label else ""
-    tokens = "".join(map(_strip_piece, item.pieces))
-    share = "" if item.p is None else f' <span style="{FIGURES};{_tint(item.p)}">{percent(item.p)}</span> '
-    told = f"{label}{tokens}{share}{_note(item.note) if item.label else escape(item.note)}"
+    share = (
+        "" if item.p is None else f' <span style="{FIGURES};{tint(item.p)}">{shown(percent(item.p))}</span> '
+    )
+    told = f"{label}{_tokens(item.pieces, most)}{share}{note(item.note) if item.label else shown(item.note)}"
     if not below or depth >= NESTED_LEVELS:
         return f'<li style="{ENTRY}">{told}</li>{below}'
     unfolded = " open" if depth <= OPEN_LEVELS else ""
-    summary = f'<summary style="cursor:pointer">{told}</summary>'
-    return f'<li style="{ENTRY}"><details{unfolded}>{summary}<ul style="{LIST}">{below}</ul></details></li>'
+    head = f'<summary style="cursor:pointer">{told}</summary>'
+    return f'<li style="{ENTRY}"><details{unfolded}>{head}<ul style="{LIST}">{below}</ul></details></li>'
 
 
-def _prose(prose: Prose) -> str:
-    text = "".join(map(_prose_piece, prose.pieces)) or escape(prose.text)
-    return (
-        f'<div dir="auto" style="margin:6px 0;white-space:pre-wrap;overflow-wrap:anywhere">'
-        f'<span style="{QUIET}">{escape(prose.prompt)}</span>{text}</div>{_legend(prose.pieces)}'
-    )
-
-
-def _legend(pieces: tuple[Piece, ...]) -> str:
-    tinted = any(piece.p is not None for piece in pieces)
-    return f'<div style="{ROLES["facts"]}">{LEGEND}</div>' if tinted else ""
-
-
-def _prose_piece(piece: Piece) -> str:
-    # no <bdi> here: pieces of one word must join and order as the running text they are
-    return f'<span style="{_tint(piece.p)}" title="{escape(piece.hint)}">{escape(piece.text)}</span>'
-
-
-def _table(table: Table, rows: Iterable[Row]) -> str:
-    rows = tuple(rows)
-    columns = _ordered(table, rows)
-    pointed = {
-        c.key: [_figure_spaces(t) for t in pointed_cells(c, rows)] for c in columns if c.align == "point"
-    }
-    body = [
-        _row(row, row.cells | {key: texts[index] for key, texts in pointed.items()}, columns, table.notes)
-        for index, row in enumerate(rows)
-    ]
-    head = "".join(f'<th scope="col" style="{_cell(c)};{_title(c)}">{escape(c.title)}</th>' for c in columns)
-    head = f"<thead><tr>{head}</tr></thead>" if any(c.title for c in columns) else ""
-    return (
-        f'<table style="border-collapse:collapse;margin:4px 0 4px -8px;font-size:inherit;{FIGURES}">'
-        f"{head}<tbody>{''.join(body)}</tbody></table>"
-    )
-
-
-def _title(column: Column) -> str:
-    return f"{QUIET};font-weight:400" if column.key == "bar" else "font-weight:600"
-
-
-def _ordered(table: Table, rows: tuple[Row, ...]) -> list[Column]:
-    """Token first after the rank: `<bdi>` keeps right-to-left text in its cell, so reading order decides."""
-    columns = list(table.columns)
-    if table.notes:
-        return [*columns, Column("bar", table.notes)]
-    if table.bars or any(row.cells.get("note") for row in rows):
-        columns.append(Column("bar", "0 to 100 %" if table.bars else ""))
-    order = ("name", "index", "position", "rank", "group", "beam", "verdict", "token", "p", "p_final", "bar")
-    return sorted(columns, key=lambda c: order.index(c.key) if c.key in order else len(order))
-
-
-def _row(row: Row, cells: dict[str, str], columns: list[Column], notes: str) -> str:
-    drawn = "".join(_drawn_cell(column, cells.get(column.key, ""), row, notes) for column in columns)
-    return f'<tr style="background:none;{ROWS.get(row.role, "")}">{drawn}</tr>'
-
-
-def _drawn_cell(column: Column, text: str, row: Row, notes: str) -> str:
-    style = _cell(column)
-    if column.key == "bar":
-        note = row.cells.get("note", "")
-        quiet = notes or row.role == "pruned"
-        drawn = f'<span style="{QUIET}">{escape(note)}</span>' if quiet else _note(note) or _bar(row)
-        return f'<td style="{style};min-width:100px">{drawn}</td>'
-    if column.key == "token" and row.role != "rest":
-        struck = ";text-decoration:line-through" if row.role == "removed" else ""
-        return f'<td style="{style}{struck}">{_token(text)}</td>'
-    return f'<td style="{style};{_tint(row.tints.get(column.key))}">{escape(text)}</td>'
-
-
-def _note(text: str) -> str:
-    border = f"border:1px solid rgba({AMBER},.8);border-radius:3px;padding:0 4px"
-    return f'<span style="display:inline-block;{border}">{escape(text)}</span>' if text else ""
-
-
-def _bar(row: Row) -> str:
-    if row.share is None:
-        return ""
-    colour = f"rgba({GREY},.6)" if row.role == "rest" else f"rgba({BLUE},.9)"
-    width = 100 * min(max(row.share, 0.0), 1.0)
-    fill = f'<div style="width:{width:.3f}%;height:9px;background-color:{colour}"></div>'
-    return f'<div style="width:180px;height:9px;background-color:rgba({GREY},.15)">{fill}</div>'
-
-
-def _cell(column: Column) -> str:
-    if column.align == "left":
-        return CELL.format(align="left") + (";min-width:5em" if column.key == "token" else "")
-    return CELL.format(align="right") + ";white-space:nowrap"
-
-
-def _tint(p: float | None) -> str:
-    """The background for a probability: one hue, stronger with p; the square root lets small ones differ."""
-    if p is None:
-        return ""
-    return f"background-color:rgba({BLUE},{STRONGEST_TINT * sqrt(min(max(p, 0.0), 1.0)):.3f})"
-
-
-def _figure_spaces(text: str) -> str:
-    """Padding on the right with spaces as wide as digits, so that decimal points stand in one line."""
-    figures = text.rstrip(" ")
-    return figures + "\u2007" * (len(text) - len(figures))
-
-
-def _token(text: str) -> str:
-    """A token's display text, isolated, with its notation set apart."""
-    if not text:
-        return ""
-    parts = [
-        f'<span style="{QUIET}">{escape(part)}</span>' if index % 2 else escape(part)
-        for index, part in enumerate(SIGN.split(text))
-    ]
-    return f'<bdi style="{MONO}">{"".join(parts)}</bdi>'
+def _tokens(found: tuple[Piece, ...], most: int) -> str:
+    more = len(found) - most
+    left_out = f" … {more:,} more tokens" if more > 0 else ""
+    return f'<span style="{FONT}">{pieces(found[:most])}</span>{left_out}' if found else ""

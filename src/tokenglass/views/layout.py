@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import singledispatch
+from math import inf
 
 import numpy as np
 
@@ -26,9 +27,10 @@ from tokenglass.types import (
 )
 from tokenglass.types.searching import SearchRecords
 from tokenglass.views import rows
-from tokenglass.views.blocks import Block, Column, Line, Piece, Prose, Row, Strip, Table
+from tokenglass.views.blocks import WRITTEN, Block, Column, Line, Piece, Prose, Row, Strip, Table
 from tokenglass.views.candidates import (
     ID,
+    MEASURE,
     P_FINAL,
     TOKEN,
     P,
@@ -86,12 +88,9 @@ def _them(n: int) -> str:
 
 def token_strip(tokens: Iterable[Token], written_from: int | None = None) -> Strip:
     """Tokens side by side with their ids below; those from index `written_from` on stand out."""
-    return Strip(
-        tuple(
-            Piece(t.text, "chosen" if written_from is not None and i >= written_from else "", below=str(t.id))
-            for i, t in enumerate(tokens)
-        )
-    )
+    first = inf if written_from is None else written_from
+    pieces = [Piece(t.text, "chosen" if i >= first else "", below=str(t.id)) for i, t in enumerate(tokens)]
+    return Strip(tuple(pieces), written_from)
 
 
 def _token_table(tokens: tuple[Token, ...]) -> Table:
@@ -211,8 +210,9 @@ def _(result: Generation) -> tuple[Block, ...]:
     found: list[Block] = [Line(f"warning: {safe_line(text)}", "sentence") for text in result.warnings]
     if result.healing is not None:
         found.append(Line(f"end of the prompt healed: {result.healing.summary}", "sentence"))
-    found += [_prose(safe_prose(result.prompt_text), result.sequences[0])]
-    found.append(Line(written_facts(result.sequences[0]), "facts"))
+    prose = _prose(safe_prose(result.prompt_text), result.sequences[0])
+    sign = f"{WRITTEN} " if prose.has_border else ""  # what it means in the text above
+    found += [prose, Line(sign + written_facts(result.sequences[0]), "facts")]
     if several:
         found += [Line(f"{len(result.sequences)} texts", "heading"), _sequences_table(result.sequences)]
         found.append(Line("steps of the first text", "heading"))
@@ -266,14 +266,15 @@ def written_facts(sequence: Sequence) -> str:
 
 
 def steps_table(steps: tuple[Step, ...]) -> Table:
-    """One row for each token that was written."""
+    """One row for each token that was written; bars as in a next-token table."""
+    chain = changed(steps)
     columns = (
         Column("position", "#", "right", keep=5),
         ID,
         Column("entropy", "entropy", "point", keep=2),
         Column("rank", "rank", "right", keep=6),
         P,
-        *((P_FINAL,) if changed(steps) else ()),
+        *((P_FINAL,) if chain else ()),
         TOKEN,
     )
     table_rows = [
@@ -287,12 +288,12 @@ def steps_table(steps: tuple[Step, ...]) -> Table:
                 "p_final": percent(step.p_final),
                 "token": step.token.text,
             },
-            step.p,
+            step.p_final if chain else step.p,
             tints=tints(p=step.p, p_final=step.p_final),
         )
         for step in steps
     ]
-    return Table(columns, tuple(table_rows), bars=True)
+    return Table(columns, tuple(table_rows), bars=True, measure=MEASURE if chain else "")
 
 
 def _engine(info: EngineInfo) -> str:

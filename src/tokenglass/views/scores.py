@@ -23,11 +23,12 @@ from tokenglass.views.layout import blocks
 BAND_SIGNS = {"1": ".", "2-10": ":", "11-100": "+", "101-1000": "*", "more": "#"}
 UNRANKED = "?"  # of a token that a server does not list and whose rank it does not say
 BAND_ROLES: dict[str, Role] = {"1": "pruned", "101-1000": "chosen", "more": "chosen"}
+STAND_OUT = ("101-1000", "more")
 BAND_TITLES = {"1": "1st", "2-10": "2–10", "11-100": "11–100", "101-1000": "101–1,000", "more": "above"}
 
 SHORT = 200  # tokens: of a longer text the most surprising ones are shown first
 LONGEST_STRIP, LONGEST_TABLE, MOST_SURPRISING = 400, 2000, 20
-SHOWN_TOP = 3
+SHOWN_TOP = 2
 
 
 @blocks.register
@@ -79,12 +80,13 @@ def _reading(score: Score) -> str:
 
 def _legend(score: Score) -> str:
     """The signs with their ranks and how many tokens bear each."""
-    signs = [f"{BAND_SIGNS[name]} {BAND_TITLES[name]}: {n:,}" for name, n in score.bands.items()]
+    signs = [f'"{BAND_SIGNS[name]}" {BAND_TITLES[name]} ({n:,})' for name, n in score.bands.items()]
     if unranked := score.n_scored - sum(score.bands.values()):
-        signs.append(f"{UNRANKED} unknown: {unranked:,}")
+        signs.append(f'"{UNRANKED}" unknown ({unranked:,})')
+    bold = "; bold: rank above 100" if any(score.bands[name] for name in STAND_OUT) else ""
     left_out = len(score.rows) - LONGEST_STRIP
     more = f" ({left_out:,} more tokens are not drawn)" if left_out > 0 else ""
-    return "sign under a token, its rank: number of tokens · " + " · ".join(signs) + more
+    return f"sign at a token: its rank (how many tokens): {' | '.join(signs)}{bold}{more}"
 
 
 def _piece(row: ScoreRow) -> Piece:
@@ -119,10 +121,15 @@ def _row(row: ScoreRow) -> Row:
         "entropy": _entropy(row),
         "rank": "–" if row.rank is None else f"{row.rank:,} {BAND_SIGNS[row.band or '1']}",
         "p": percent(row.p),
-        "note": " · ".join(f"{percent(candidate.p)} {candidate.text}" for candidate in others),
+        "note": " | ".join(_together(f"{percent(candidate.p)} {candidate.text}") for candidate in others),
     }
     stands_out = row.band is not None and BAND_ROLES.get(row.band) == "chosen"
     return Row(cells, role="chosen" if stands_out else "", tints={"p": row.p})
+
+
+def _together(text: str) -> str:
+    """`text` that no line breaks: a probability stays with its token."""
+    return text.replace(" ", "\u00a0")
 
 
 def _entropy(row: ScoreRow) -> str:

@@ -11,7 +11,7 @@ from tokenglass.text import safe_line, safe_message
 from tokenglass.types import Step, Token
 from tokenglass.types.sessions import SessionState
 from tokenglass.views import rows
-from tokenglass.views.blocks import Block, Fold, Line, Piece, Strip
+from tokenglass.views.blocks import WRITTEN, Block, Fold, Line, Piece, Strip
 from tokenglass.views.figures import bits, count, percent
 from tokenglass.views.layout import blocks, next_blocks
 from tokenglass.views.trees import tree_blocks
@@ -24,7 +24,7 @@ def _(result: SessionState) -> tuple[Block, ...]:
     return (
         Line(f"session on {safe_line(result.model)}", "heading"),
         Line(_facts(result), "facts"),
-        Strip(pieces),
+        Strip(pieces, written=len(result.prompt), newest=True),
         *_following(result),
         *_other_branches(result),
     )
@@ -39,7 +39,7 @@ def _following(result: SessionState) -> tuple[Block, ...]:
 def _facts(result: SessionState) -> str:
     facts = [
         count(len(result.prompt), "prompt token"),
-        count(len(result.steps), "new token"),
+        f"{WRITTEN} " * bool(result.steps) + count(len(result.steps), "new token"),
         f"at place {result.node}",
         parameters(result.config),
         f"the text has ended: {result.finish_reason}" if result.finish_reason else "",

@@ -11,7 +11,7 @@ from typing import Any
 from tokenglass.text import safe_line, safe_prose
 from tokenglass.types import Generation, Showcase, Step, Strategy
 from tokenglass.views import rows
-from tokenglass.views.blocks import Block, Column, Line, Prose, Row, Table
+from tokenglass.views.blocks import Block, Column, Fold, Line, Prose, Row, Table
 from tokenglass.views.figures import count, differ, percent, significant
 from tokenglass.views.layout import blocks
 from tokenglass.views.reasons import NEAR_TIE
@@ -36,7 +36,7 @@ def _(result: Showcase) -> tuple[Block, ...]:
         Line(f"every strategy with {shared}", "facts"),
         Line(f"{MARK} stands before the token with which a text first parts from greedy's", "facts"),
         Table(_COLUMNS, tuple(map(_row, result.rows))),
-        *told,
+        Fold("the settings of each, and why it parts from greedy", tuple(told), printed=True),
     )
 
 

@@ -12,12 +12,26 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from tokenglass.types import NextTokens, Shown, Step, Vocabulary
-from tokenglass.views.blocks import SIGN, Block, Code, Column, Fold, Line, Outline, Prose, Row, Strip, Table
+from tokenglass.views.blocks import (
+    SIGN,
+    WRITTEN,
+    Block,
+    Code,
+    Column,
+    Fold,
+    Line,
+    Outline,
+    Prose,
+    Row,
+    Strip,
+    Table,
+)
 from tokenglass.views.cells import cell_width, chunks, cut_left, pad, wrap
-from tokenglass.views.figures import EIGHTHS, FULL, bar
+from tokenglass.views.figures import EIGHTHS, FULL, bar, unbroken
 from tokenglass.views.fitting import Frame, fitted, pointed_cells
 from tokenglass.views.layout import blocks
 from tokenglass.views.searches import step_blocks
+from tokenglass.views.shortening import shortened
 from tokenglass.views.stages import stage_blocks
 
 if TYPE_CHECKING:
@@ -46,8 +60,11 @@ BAR = EIGHTHS.strip() + FULL
 
 
 def to_text(result: Shown, width: int = 80) -> str:
-    """A result as plain text without colour, in lines of at most `width` cells (20 and up)."""
-    return "\n".join(painted(blocks(result), width, colour=False))
+    """A result as plain text without colour, in lines of at most `width` cells (20 and up).
+
+    Tables stop after a few hundred rows and say so: a notebook stores this text beside every cell.
+    """
+    return "\n".join(painted(shortened(blocks(result)), width, colour=False))
 
 
 def stages_to_text(result: NextTokens | Step, width: int = 80) -> str:
@@ -75,7 +92,8 @@ def painted(shown: Iterable[Block], width: int, colour: bool, ascii_bars: bool =
 
 
 def _in_ascii(text: str, style: str) -> str:
-    """A bar or a hairline in ASCII; any other text as it is."""
+    """A bar, a hairline or the sign of what was written in ASCII; any other text as it is."""
+    text = text.replace(WRITTEN, ">")
     if style == "hairline":
         return "|" * len(text)
     if style in ("bar", "rest") and text and all(glyph in BAR for glyph in text):
@@ -90,8 +108,8 @@ def sgr(text: str, style: str) -> str:
 
 
 def to_rich(result: Shown) -> Drawn:
-    """A result for a rich console, at that console's width."""
-    return Drawn(blocks(result))
+    """A result for a rich console, at that console's width; as long as `to_text`."""
+    return Drawn(shortened(blocks(result)))
 
 
 class Drawn:
@@ -118,11 +136,25 @@ class Drawn:
 def lines(shown: Iterable[Block], width: int) -> Iterator[list[Segment]]:
     """The lines of some blocks, an empty line before each table and heading but the first."""
     previous: Block | None = None
-    for block in shown:
+    for block in _printed(shown):
         if previous is not None and _stands_apart(previous, block):
             yield []
-        yield from map(_without_trailing_spaces, _drawn(block, max(width, 20)))
+        yield from map(_finished, _drawn(block, max(width, 20)))
         previous = block
+
+
+def _printed(shown: Iterable[Block]) -> Iterator[Block]:
+    """The blocks with those of folds that a terminal prints in their place."""
+    for block in shown:
+        if isinstance(block, Fold) and block.printed:
+            yield from _printed(block.blocks)
+        else:
+            yield block
+
+
+def _finished(line: list[Segment]) -> list[Segment]:
+    """No-break spaces have done their work when lines are broken: nothing invisible reaches a screen."""
+    return _without_trailing_spaces([(text.replace("\u00a0", " "), style) for text, style in line])
 
 
 def _without_trailing_spaces(line: list[Segment]) -> list[Segment]:
@@ -164,7 +196,7 @@ def _line(line: Line, width: int) -> Iterator[list[Segment]]:
     if line.tail:
         yield [(lead, style), *_signs(cut_left(line.tail, width - cell_width(lead)), style)]
     else:
-        yield from ([(text, style)] for text in wrap(lead, width))
+        yield from ([(text, style)] for text in wrap(unbroken(lead), width))
 
 
 def _strip(strip: Strip, width: int) -> Iterator[list[Segment]]:
@@ -172,8 +204,9 @@ def _strip(strip: Strip, width: int) -> Iterator[list[Segment]]:
     line: list[Segment] = []
     under = ""
     used = 0
-    for piece in strip.pieces:
-        *full, last = chunks(piece.text, width - 1)
+    for index, piece in enumerate(strip.pieces):
+        sign = WRITTEN if index == strip.written else ""
+        *full, last = chunks(sign + piece.text, width - 1)
         size = max(cell_width(last), cell_width(piece.below))
         if line and used + (width if full else size + 1) > width:
             yield from _strip_lines(line, under)
@@ -193,14 +226,15 @@ def _strip_lines(line: list[Segment], under: str) -> Iterator[list[Segment]]:
 
 
 def _prose(prose: Prose, width: int) -> Iterator[list[Segment]]:
-    """The two texts as one flow, wrapped; the prompt in its own style up to the very character."""
-    left = len(prose.prompt)
-    whole = prose.prompt + prose.text
+    """The two texts as one flow, wrapped, a sign between; the prompt in its own style up to it."""
+    sign = WRITTEN if prose.has_border else ""
+    whole = prose.prompt + sign + prose.text
+    ends = len(prose.prompt), len(prose.prompt) + len(sign)
     position = 0
     for text in wrap(whole, width):
         position = whole.index(text, position)
-        own = max(0, min(len(text), left - position))
-        yield [(text[:own], "prompt"), (text[own:], "")]
+        own, mark = (max(0, min(len(text), end - position)) for end in ends)
+        yield [(text[:own], "prompt"), (text[own:mark], "sign"), (text[mark:], "")]
         position += len(text)
 
 
@@ -213,7 +247,7 @@ def _code(line: str, width: int) -> Iterator[str]:
 def _table(table: Table, width: int) -> Iterator[list[Segment]]:
     frame = fitted(table, width)
     if any(frame.titles):
-        yield [(_header(frame), "title")]
+        yield [(_header(frame, table.measure), "title")]
     pointed = {c.key: pointed_cells(c, table.rows) for c in frame.columns if c.align == "point"}
     dropped = [c for c in table.columns if c not in frame.columns] if table.notes else []
     for index, row in enumerate(table.rows):
@@ -228,13 +262,15 @@ def _with_dropped(cells: dict[str, str], dropped: Iterable[Column]) -> str:
     return " · ".join(filter(None, [*said, cells.get("note", "")]))
 
 
-def _header(frame: Frame) -> str:
+def _header(frame: Frame, measure: str) -> str:
+    """The titles; between the bars' ends what they measure, where there is room for it."""
     titles = [
         pad(title, size, _side(column))
         for column, title, size in zip(frame.columns, frame.titles, frame.widths, strict=True)
     ]
     if frame.bar_width:
-        titles.append("0 %" + "100 %".rjust(frame.bar_width - 3))
+        room = frame.bar_width - len("0 %") - len("100 %")
+        titles.append("0 %" + (measure if len(measure) + 2 <= room else "").center(room) + "100 %")
     return frame.gap.join(titles).rstrip(" ")
 
 
@@ -256,7 +292,7 @@ def _row(row: Row, cells: dict[str, str], frame: Frame, width: int) -> Iterator[
             line.append((bar(row.share, frame.bar_width), "rest" if row.role == "rest" else "bar"))
         yield line
     if note and cell_width(note) > frame.tail:
-        yield from ([(" " * 2 + text, "rest")] for text in wrap(note, width - 2))
+        yield from ([(" " * 2 + text, "rest")] for text in wrap(unbroken(note), width - 2))
 
 
 def _cell(text: str, column: Column, size: int, style: str) -> list[Segment]:
@@ -271,6 +307,8 @@ def _side(column: Column) -> str:
 
 def _signs(text: str, style: str = "") -> list[Segment]:
     """Token text with the notation (white space, chips) set apart from the characters themselves."""
-    if style in ("removed", "pruned", "rest"):
+    if style in ("pruned", "rest"):
         return [(text, style)]
-    return [(part, "sign" if index % 2 else style) for index, part in enumerate(SIGN.split(text)) if part]
+    # no line through the notation: it would make a dash of a dot
+    sign = "pruned" if style == "removed" else "sign"
+    return [(part, sign if index % 2 else style) for index, part in enumerate(SIGN.split(text)) if part]

@@ -15,13 +15,14 @@ from typing import Any
 from tokenglass.text import safe_line, safe_text
 from tokenglass.types import Node, Step, Tree
 from tokenglass.views import rows
-from tokenglass.views.blocks import Block, Column, Item, Line, Outline, Piece, Row, Table
+from tokenglass.views.blocks import Block, Column, Fold, Item, Line, Outline, Piece, Row, Table
 from tokenglass.views.candidates import tints
 from tokenglass.views.cells import cell_width
 from tokenglass.views.figures import count, percent, together
 from tokenglass.views.layout import blocks
 
 MOST_LINES = 200
+NOTES_IN_SIGHT = 10
 LONGEST_LINE = 24  # cells of tokens before they go on in a line of their own, below the same branch
 DEEPEST = 8  # levels of branches drawn as such; deeper ones say their level
 # how a token was chosen -> its sign beside the place, and what that means; the favourite needs none
@@ -83,8 +84,15 @@ def tree_blocks(tree: Tree, limit: int = MOST_LINES) -> tuple[Block, ...]:
         table_rows = tuple(row for branch in branches for row in _rows(branch))
         marks = (_MARK,) if any(row.cells.get("verdict") for row in table_rows) else ()
         found.append(Outline(_items(top), Table((PLACE, *marks, P, TEXT), table_rows)))
-    notes = [(node.id, text) for node in (tree.root, *drawn) for text in node.notes]
-    return (*found, *(Line(f"note on place {i}: {safe_line(text)}", "sentence") for i, text in notes))
+    return (*found, *_notes((tree.root, *drawn)))
+
+
+def _notes(nodes: Iterable[Node]) -> tuple[Block, ...]:
+    """What was noted on places, the first ones in sight."""
+    said = [(node.id, text) for node in nodes for text in node.notes]
+    told = [Line(f"note on place {i}: {safe_line(text)}", "sentence") for i, text in said]
+    first, more = told[:NOTES_IN_SIGHT], told[NOTES_IN_SIGHT:]
+    return (*first, Fold(count(len(more), "more note"), tuple(more), printed=True)) if more else tuple(first)
 
 
 blocks.register(Tree)(tree_blocks)
