@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,27 @@ def page(browser: Any, site: Site) -> Iterator[Any]:
 def ready(page: Any) -> None:
     page.locator("table.next tr.rest").wait_for()
     page.locator("tg-tree [role=treeitem]").first.wait_for()
+
+
+def test_keys_before_there_is_a_session_do_nothing(browser: Any, site: Site) -> None:
+    """The first answer may take its time; whoever presses a key meanwhile gets no error and loses nothing."""
+    waiting: list[Any] = []
+    with opened(browser, "about:blank", site.home) as page:
+        page.route(re.compile("api/open"), lambda route: waiting.append(route))
+        page.goto(site.url)
+        foot = page.locator("footer .foot, .foot").first
+        foot.locator('[data-key="Enter"]').wait_for()
+        assert (
+            foot.locator('[data-key="Enter"]').is_disabled() and foot.locator('[data-key="u"]').is_disabled()
+        )
+        for key in ("Enter", "1", " ", "u", "y", "r", "w"):
+            page.keyboard.press(key)
+        waiting[0].continue_()
+        ready(page)
+        assert page.evaluate(f"{STATE}.node") == 0
+        page.keyboard.press("Enter")
+        page.wait_for_function(f"{STATE}.node === 1")
+        page.unroute_all()
 
 
 def acted(page: Any, key: str) -> dict[str, Any]:

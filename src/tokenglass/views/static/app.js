@@ -4,7 +4,7 @@ import { announce } from "./lib/announce.js";
 import { HttpBackend } from "./lib/backend.js";
 import { button, fill, h, sheet } from "./lib/dom.js";
 import { fileMenu } from "./lib/files.js";
-import { keyName, listen } from "./lib/keys.js";
+import { keyName, listen, possible } from "./lib/keys.js";
 import { SessionStore } from "./lib/store.js";
 
 /**
@@ -73,7 +73,7 @@ export class App extends HTMLElement {
     fill(this.#foot, keys.map((binding) => button(
       [h("kbd", {}, keyName(binding)), binding.label],
       (event) => binding.run(/** @type {any} */ (event)),
-      { "class": "plain", "data-key": binding.key, disabled: binding.key === "1-9" || !(binding.when?.() ?? true), tabindex: -1 },
+      { "class": "plain", "data-key": binding.key, disabled: binding.key === "1-9" || !possible(binding), tabindex: -1 },
     )));
   }
 

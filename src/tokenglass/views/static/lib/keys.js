@@ -28,13 +28,18 @@ export function listen(target, bindings) {
   const onKey = (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
     if (belongsToFocus(event)) return;
-    const found = bindings().find((binding) => matches(binding, event.key) && (binding.when?.() ?? true));
+    const found = bindings().find((binding) => matches(binding, event.key) && possible(binding));
     if (!found) return;
     event.preventDefault();
     found.run(event);
   };
   target.addEventListener("keydown", onKey);
   return () => target.removeEventListener("keydown", onKey);
+}
+
+/** Whether a binding can do anything now; a `when` without an answer, before there is a session, says no. */
+export function possible(/** @type {Binding} */ binding) {
+  return binding.when === undefined || Boolean(binding.when());
 }
 
 /** @param {Binding} binding @param {string} key */

@@ -2,7 +2,7 @@
 
 import "../explore/view.js";
 import { button, fill, h, withoutSheets } from "../lib/dom.js";
-import { keyName, listen } from "../lib/keys.js";
+import { keyName, listen, possible } from "../lib/keys.js";
 import { SessionStore } from "../lib/store.js";
 import { WidgetBackend } from "./backend.js";
 
@@ -81,7 +81,7 @@ class Frame {
     fill(this.#foot, keys.map((/** @type {import("../lib/keys.js").Binding} */ binding) => button(
       [h("kbd", {}, keyName(binding)), binding.label],
       (event) => binding.run(/** @type {any} */ (event)),
-      { "class": "plain", "data-key": binding.key, disabled: binding.key === "1-9" || !(binding.when?.() ?? true), tabindex: -1 },
+      { "class": "plain", "data-key": binding.key, disabled: binding.key === "1-9" || !possible(binding), tabindex: -1 },
     )));
   }
 }
