@@ -76,7 +76,7 @@ def test_keys_before_there_is_a_session_do_nothing(browser: Any, site: Site) -> 
         ready(page)
         assert page.evaluate(f"{STATE}.node") == 0
         page.keyboard.press("Enter")
-        page.wait_for_function(f"{STATE}.node === 1")
+        page.wait_for_function(f"() => {STATE}.node === 1")
         page.unroute_all()
 
 
