@@ -53,6 +53,7 @@ BUDGET = 250_000  # bytes; the last block that begins within it may end beyond
 FOLD_ROWS, FOLD_PIECES = 50, 400  # in sight
 MOST_ROWS, MOST_PIECES = 1000, 2500  # weighed for a fold at all
 OUTLINE_PIECES, LEAST_PIECES = 1200, 4  # of a whole outline, and of each of its entries
+PIECE_BYTES = 200  # of a token in an outline, in round numbers
 SIGHT, LONGEST_TEXT = 4000, 20_000  # characters of a running text in sight, and drawn at all
 OPEN_LEVELS, NESTED_LEVELS = 3, 8  # of an outline: deeper entries are folded, or stand in one list
 
@@ -178,6 +179,9 @@ def _fold(fold: Fold, room: Room) -> str:
         if isinstance(block, Table):
             drawn.append(inner.take(_rows_that_fit(block, 0, inner)))
             continue
+        if isinstance(block, Outline):
+            drawn.append(inner.take(_outline(block, min(OUTLINE_PIECES, inner.left // PIECE_BYTES))))
+            continue
         for part in _drawn(block):
             drawn.append(inner.take(part if isinstance(part, str) else part(inner)))
     return _details(fold.summary, "".join(drawn))
@@ -210,9 +214,8 @@ def _rows_that_fit(table: Table, first: int, room: Room) -> str:
     """The rows from `first` on as a table, and a word about those left out."""
     rows = table.rows[first : first + MOST_ROWS]
     fitting = room.fitting(drawn_rows(table, rows))
-    left_out = len(table.rows) - first - len(fitting)
     drawn = framed(table, fitting, rows) if fitting else ""
-    return drawn + (f"<p>{_undrawn(left_out, 'row')}</p>" if left_out else "")
+    return drawn + _lacking(len(table.rows) - first - len(fitting), "row")
 
 
 # ------------------------------------------------------------------------------------- tokens side by side
@@ -225,14 +228,15 @@ def _strip(strip: Strip) -> Iterator[Part]:
     elif strip.newest:
         first = len(found) - FOLD_PIECES
         earlier = found[max(0, first - MOST_PIECES) : first]
-        yield lambda room: _details(f"{first:,} earlier tokens", _pieces_that_fit(earlier, first, room, True))
-        written = strip.written
-        yield _pieces(found[first:], None if written is None else written - first)
+        written = None if strip.written is None else strip.written - first  # counted from what is in sight
+        fold = f"{first:,} earlier tokens"
+        yield lambda room: _details(fold, _earlier_that_fit(earlier, first, written, room))
+        yield _pieces(found[first:], written)
     else:
         more = found[FOLD_PIECES : FOLD_PIECES + MOST_PIECES]
         n = len(found) - FOLD_PIECES
         yield _pieces(found[:FOLD_PIECES], strip.written)
-        yield lambda room: _details(f"{n:,} more tokens", _pieces_that_fit(more, n, room, False))
+        yield lambda room: _details(f"{n:,} more tokens", _pieces_that_fit(more, n, room))
     yield from _legend(found)
 
 
@@ -240,13 +244,25 @@ def _pieces(found: tuple[Piece, ...], written: int | None = None) -> str:
     return f'<div style="{STRIP}">{pieces(found, written)}</div>'
 
 
-def _pieces_that_fit(found: tuple[Piece, ...], n: int, room: Room, newest: bool) -> str:
-    """Of `n` tokens under a fold those that fit, the last ones where the newest matter."""
-    ordered = found[::-1] if newest else found
-    fits = len(room.fitting(pieces((piece,)) + f"{SEPARATOR} " for piece in ordered))
-    kept = (found[len(found) - fits :] if newest else found[:fits]) if fits else ()
-    said = f"<p>{_undrawn(n - len(kept), 'token')}</p>" if len(kept) < n else ""
-    return said + _pieces(kept) if newest else _pieces(kept) + said
+def _pieces_that_fit(found: tuple[Piece, ...], n: int, room: Room) -> str:
+    """Of `n` tokens under a fold the first ones, and a word about the others."""
+    fits = _fits(found, room)
+    return _pieces(found[:fits]) + _lacking(n - fits, "token")
+
+
+def _earlier_that_fit(found: tuple[Piece, ...], n: int, written: int | None, room: Room) -> str:
+    """The last of `n` tokens before those in sight; `written` counts from the first in sight, backwards."""
+    fits = _fits(found[::-1], room)
+    sign = None if written is None else written + fits
+    return _lacking(n - fits, "token") + _pieces(found[len(found) - fits :], sign)
+
+
+def _fits(found: tuple[Piece, ...], room: Room) -> int:
+    return len(room.fitting(pieces((piece,)) + f"{SEPARATOR} " for piece in found))
+
+
+def _lacking(n: int, noun: str) -> str:
+    return f"<p>{_undrawn(n, noun)}</p>" if n else ""
 
 
 def _legend(found: tuple[Piece, ...]) -> Iterator[str]:
@@ -284,8 +300,7 @@ def _flow(drawn: str) -> str:
 
 def _more_prose(found: tuple[Piece, ...], room: Room) -> str:
     fitting = room.fitting(map(_prose_piece, found))
-    left_out = len(found) - len(fitting)
-    return _flow("".join(fitting)) + (f"<p>{_undrawn(left_out, 'token')}</p>" if left_out else "")
+    return _flow("".join(fitting)) + _lacking(len(found) - len(fitting), "token")
 
 
 def _prose_piece(piece: Piece) -> str:
@@ -296,15 +311,15 @@ def _prose_piece(piece: Piece) -> str:
 # --------------------------------------------------------------------------------------------- outlines
 
 
-def _outline(outline: Outline) -> str:
-    """Nested lists, drawn from the ends so that no depth is too deep for Python."""
+def _outline(outline: Outline, room: int = OUTLINE_PIECES) -> str:
+    """Nested lists of about `room` tokens, drawn from the ends so that no depth is too deep for Python."""
     level: list[tuple[Item, int]] = [(item, 1) for item in outline.items]
     order: list[tuple[Item, int]] = []
     while level:
         order += level
         level = [(below, depth + 1) for item, depth in level for below in item.items]
     total = sum(len(item.pieces) for item, _ in order)
-    most = total if total <= OUTLINE_PIECES else max(LEAST_PIECES, OUTLINE_PIECES // len(order))
+    most = total if total <= room else max(LEAST_PIECES, room // len(order))
     drawn: dict[int, str] = {}
     for item, depth in reversed(order):
         drawn[id(item)] = _item(item, depth, "".join(drawn.pop(id(below)) for below in item.items), most)
