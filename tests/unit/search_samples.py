@@ -167,8 +167,8 @@ def search(*records: object, **changes: object) -> Generation:
 
 
 SEARCHES = {
-    "records": SearchRecords(LONG, VOCABULARY),
-    "records_drafts": SearchRecords((DRAFTED, COPIED, NO_DRAFT), VOCABULARY),
+    "records": SearchRecords((FIRST_STEP,), VOCABULARY),
+    "records_drafts": SearchRecords((DRAFTED,), VOCABULARY),
     "not_begun": SearchRecords((), VOCABULARY),
     "beam_film": search(*LONG),
     "contrastive": search(CONTRASTIVE),

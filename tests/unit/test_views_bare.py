@@ -23,6 +23,7 @@ from tests.unit.view_samples import (
     logits_of,
     score_of,
     step,
+    tokenization,
 )
 from tokenglass.types import Generation, NextTokens, Sequence, Shown
 from tokenglass.views.blocks import Table
@@ -103,6 +104,11 @@ def test_a_session_marks_the_first_written_token_however_improbable() -> None:
 def test_the_sign_of_what_was_written_has_an_ascii_form() -> None:
     drawn = "\n".join(painted(blocks(GENERATION), 80, colour=False, ascii_bars=True))
     assert "models> like" in drawn and "> 4 new tokens" in drawn
+
+
+def test_a_token_that_looks_like_the_sign_stays_what_it_is() -> None:
+    drawn = "\n".join(painted(blocks(tokenization(["▸".encode(), b">"])), 80, colour=False, ascii_bars=True))
+    assert "▸|>|" in drawn
 
 
 def test_tokens_stand_apart_and_keep_their_signs() -> None:

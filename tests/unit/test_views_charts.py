@@ -280,7 +280,7 @@ def test_strategies_by_their_mean_surprise(ax: Any) -> None:
     bits = [-log2(step.p) for step in GENERATION.steps]
     assert found["greedy"] == pytest.approx([sum(bits[: n + 1]) / (n + 1) for n in range(4)])
     assert list(found) == ["greedy", "top_p"]
-    assert SHOWCASE.plot().to_dict()["title"]["subtitle"] == ["1 strategy could not run"]
+    assert SHOWCASE.plot().to_dict()["title"]["subtitle"] == ["1 of 3 strategies could not run"]
     assert by_series(SHOWCASE.plot(kind="entropy"))["top_p"] == [s.entropy_bits for s in BEAMS.steps]
     bars = values(SHOWCASE.plot(kind="bars"))
     assert [row["value"] for row in bars] == [found["greedy"][-1], found["top_p"][-1]]

@@ -303,6 +303,20 @@ def test_a_session_is_its_tree() -> None:
     assert session.to_pandas()["token"].tolist()[1:] == ["n", "c", "e"]
 
 
+def test_a_sessions_frame_does_not_ask_its_model() -> None:
+    asked: list[int] = []
+    known = writes("once upon")
+
+    def rule(ids: tuple[int, ...]) -> Any:
+        asked.append(len(ids))
+        return known(ids)
+
+    session = model(rule).session("o")
+    session.step(2)
+    before = len(asked)
+    assert len(session.to_pandas()) == 3 and len(asked) == before
+
+
 def test_duckdb_asks_a_long_score() -> None:
     table = LONG_SCORE.to_arrow()
     ranked = duckdb.from_arrow(table).filter("rank = 1").count("*").fetchall()[0]

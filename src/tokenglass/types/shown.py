@@ -120,9 +120,14 @@ class Charted(Tabular):
     def plot(self, ax: Any = None, **options: Any) -> Any:
         """This result as an altair.Chart, or drawn into matplotlib's `ax`, which comes back.
 
-        A next-token table takes `kind="curve"`, for rank against probability over the whole vocabulary.
+        `kind` picks another picture where a result has several: "curve" of a next-token table (rank against
+        probability over the whole vocabulary), "positions" of a comparison, "share" of options, "entropy" and
+        "bars" of strategies. What the fonts of matplotlib lack appears as a code point such as ⟨U+6F22⟩; name
+        one that has it in `matplotlib.rcParams["font.family"]`.
 
         Raises:
+            TypeError: no such option, or `ax` is no axes.
+            ValueError: no such kind for this result; the message names those there are.
             MissingDependency: altair is not installed; it comes with `tokenglass[plot]`.
         """
         from tokenglass.views import charts

@@ -92,8 +92,9 @@ def painted(shown: Iterable[Block], width: int, colour: bool, ascii_bars: bool =
 
 
 def _in_ascii(text: str, style: str) -> str:
-    """A bar, a hairline or the sign of what was written in ASCII; any other text as it is."""
-    text = text.replace(WRITTEN, ">")
+    """A bar, a hairline or the sign of what was written in ASCII; tokens and any other text as they are."""
+    if style in ("sign", "facts"):
+        return text.replace(WRITTEN, ">")
     if style == "hairline":
         return "|" * len(text)
     if style in ("bar", "rest") and text and all(glyph in BAR for glyph in text):
@@ -205,14 +206,17 @@ def _strip(strip: Strip, width: int) -> Iterator[list[Segment]]:
     under = ""
     used = 0
     for index, piece in enumerate(strip.pieces):
-        sign = WRITTEN if index == strip.written else ""
-        *full, last = chunks(sign + piece.text, width - 1)
-        size = max(cell_width(last), cell_width(piece.below))
+        sign = [(WRITTEN, "sign")] if index == strip.written else []
+        *full, last = chunks(piece.text, width - 1 - len(sign))
+        size = max(len(sign) + cell_width(last), cell_width(piece.below))
         if line and used + (width if full else size + 1) > width:
             yield from _strip_lines(line, under)
             line, under, used = [], "", 0
-        yield from (_signs(text, piece.role) for text in full)
-        line += [*_signs(last, piece.role), (" " * (size - cell_width(last)), ""), (HAIRLINE, "hairline")]
+        for text in full:
+            yield [*sign, *_signs(text, piece.role)]
+            sign = []
+        line += [*sign, *_signs(last, piece.role)]
+        line += [(" " * (size - len(sign) - cell_width(last)), ""), (HAIRLINE, "hairline")]
         under += pad(piece.below, size) + " "
         used += size + 1
     if line:

@@ -23,7 +23,6 @@ from tokenglass.views.charts.pictures import (
     first_of,
     kinds,
 )
-from tokenglass.views.figures import count
 from tokenglass.views.values import parameters
 
 NATS = log(2.0)  # in a bit
@@ -146,7 +145,7 @@ def _ran(result: Showcase) -> tuple[dict[str, tuple[Step, ...]], tuple[str, ...]
         short = cut(safe_line(name), LONGEST_TICK)
         drawn[f"{number} {short}" if short in drawn else short] = steps
     failed = len(result.rows) - len(ran)
-    notes = (f"{count(failed, 'strategy' if failed == 1 else 'strategie')} could not run",) if failed else ()
+    notes = (f"{failed} of {len(result.rows)} strategies could not run",) if failed else ()
     return drawn, (*first_of(len(drawn), len(ran), "strategies"), *notes)
 
 

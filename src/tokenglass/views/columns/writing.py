@@ -96,7 +96,9 @@ def _(result: SessionState) -> Columns:
 
 @columns.register
 def _(result: ShowsItsState) -> Columns:
-    return columns(result.state)
+    """A session's rows are its tree's, for which its model need not be asked what comes next."""
+    tree = getattr(result, "tree", None)
+    return columns(result.state if tree is None else tree)
 
 
 @columns.register
