@@ -1,4 +1,4 @@
-"""Columns as Arrow arrays, numbers over the very memory that they stand in; the one place that names pyarrow.
+"""Columns as Arrow arrays, numbers over their own memory; the one place that names pyarrow for results.
 
 Strings travel as Arrow's string views: sixteen bytes a row that hold a short text or point to a long one, so
 that all tables of a vocabulary share its texts. Arrays are put together from their buffers, because pyarrow's
